@@ -1,0 +1,171 @@
+//! Rows as newline-delimited JSON: one object a line, every key in every object.
+//!
+//! [`Cell::Null`], NaN and the infinities are `null`, instants and addresses are strings, a list is an array.
+
+use tapline_record::{Cell, Column};
+
+use crate::NumberText;
+use crate::cell_text::{push_ip, push_time};
+use crate::number_text::push_int;
+
+/// The text before each value, escaped once: `{"first":`, `,"second":`, ...
+pub(crate) struct Keys {
+    text: Vec<u8>,
+    /// Where the text of each key ends in `text`.
+    ends: Vec<usize>,
+}
+
+impl Keys {
+    pub(crate) fn new<R>(columns: &[Column<R>]) -> Self {
+        let mut keys = Self { text: Vec::new(), ends: Vec::with_capacity(columns.len()) };
+        for column in columns {
+            keys.text.push(if keys.ends.is_empty() { b'{' } else { b',' });
+            push_string(&mut keys.text, column.name);
+            keys.text.push(b':');
+            keys.ends.push(keys.text.len());
+        }
+        keys
+    }
+
+    /// Appends a row, without a line end. The columns are those of [`Keys::new`].
+    #[inline]
+    pub(crate) fn push_row<R>(&self, out: &mut Vec<u8>, columns: &[Column<R>], numbers: NumberText, row: &R) {
+        let mut start = 0;
+        for (column, &end) in columns.iter().zip(&self.ends) {
+            out.extend_from_slice(&self.text[start..end]);
+            start = end;
+            push_cell(out, &(column.cell)(row), numbers);
+        }
+        out.extend_from_slice(if self.ends.is_empty() { b"{}" } else { b"}" });
+    }
+}
+
+#[inline]
+fn push_cell(out: &mut Vec<u8>, cell: &Cell, numbers: NumberText) {
+    match cell {
+        Cell::Null => out.extend_from_slice(b"null"),
+        Cell::Int(value) => push_int(out, *value),
+        Cell::Float(value) if value.is_finite() => numbers.push_float(out, *value),
+        Cell::Float(_) => out.extend_from_slice(b"null"),
+        Cell::Name(text) => push_string(out, text),
+        Cell::Text(text) => push_string(out, text.as_str()),
+        Cell::Ip(ip) => {
+            out.push(b'"');
+            push_ip(out, *ip);
+            out.push(b'"');
+        }
+        Cell::Time(time) => {
+            out.push(b'"');
+            push_time(out, *time);
+            out.push(b'"');
+        }
+        Cell::IntList(list) => {
+            out.push(b'[');
+            for (index, value) in list.as_slice().iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                push_int(out, i64::from(*value));
+            }
+            out.push(b']');
+        }
+    }
+}
+
+fn push_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    if !text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        for byte in text.bytes() {
+            match byte {
+                b'"' => out.extend_from_slice(b"\\\""),
+                b'\\' => out.extend_from_slice(b"\\\\"),
+                b'\n' => out.extend_from_slice(b"\\n"),
+                b'\r' => out.extend_from_slice(b"\\r"),
+                b'\t' => out.extend_from_slice(b"\\t"),
+                0..0x20 => {
+                    out.extend_from_slice(b"\\u00");
+                    out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+                }
+                _ => out.push(byte),
+            }
+        }
+    }
+    out.push(b'"');
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::test_rows::{COLUMNS, TestRow, rows};
+
+    fn line(row: &TestRow, numbers: NumberText) -> String {
+        let mut out = Vec::new();
+        Keys::new(COLUMNS).push_row(&mut out, COLUMNS, numbers, row);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn lines() {
+        assert_eq!(
+            line(&TestRow::sample(), NumberText::Java),
+            concat!(
+                r#"{"id":-7,"Flow Bytes/s":2.9221932114882506E7,"idle":0,"label, \"quoted\"":"scan, \"slow\"","#,
+                r#""flow_id":"10.0.0.1-6","src_ip":"192.168.0.255","#,
+                r#""start":"2023-11-14T22:13:20.123456Z","sequence":[52,-1,0]}"#
+            )
+        );
+        assert!(line(&TestRow::default(), NumberText::Shortest).starts_with(r#"{"id":null,"#));
+        let mut empty = Vec::new();
+        let none: &[Column<TestRow>] = &[];
+        Keys::new(none).push_row(&mut empty, none, NumberText::Java, &TestRow::default());
+        assert_eq!(empty, b"{}");
+    }
+
+    proptest! {
+        #[test]
+        fn strings_read_back(text: String) {
+            let mut out = Vec::new();
+            push_string(&mut out, &text);
+            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+        }
+
+        #[test]
+        fn objects_read_back(row in rows()) {
+            for numbers in [NumberText::Shortest, NumberText::Java] {
+                let line = line(&row, numbers);
+                prop_assert!(!line.contains('\n'));
+                let object: serde_json::Map<String, Value> = serde_json::from_str(&line).unwrap();
+                prop_assert_eq!(object.len(), COLUMNS.len());
+                for column in COLUMNS {
+                    let value = &object[column.name];
+                    let same = match (column.cell)(&row) {
+                        Cell::Null => value.is_null(),
+                        Cell::Int(expect) => value.as_i64() == Some(expect),
+                        Cell::Float(expect) if !expect.is_finite() => value.is_null(),
+                        Cell::Float(expect) => {
+                            let read = value.as_f64().unwrap();
+                            (read - expect).abs() <= expect.abs() * 1e-15
+                        }
+                        Cell::Name(text) => value.as_str() == Some(text),
+                        Cell::Text(text) => value.as_str() == Some(text.as_str()),
+                        Cell::Ip(ip) => value.as_str().unwrap().parse() == Ok(ip),
+                        Cell::Time(_) => value.as_str().unwrap().ends_with('Z'),
+                        Cell::IntList(list) => {
+                            let read: Vec<i64> =
+                                value.as_array().unwrap().iter().filter_map(Value::as_i64).collect();
+                            read.iter().copied().eq(list.as_slice().iter().map(|&value| i64::from(value)))
+                        }
+                    };
+                    prop_assert!(same, "{}: {}", column.name, value);
+                }
+            }
+        }
+    }
+}
