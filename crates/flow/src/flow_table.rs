@@ -65,7 +65,6 @@ struct Entry<S> {
     head: FlowHead,
     life: Lifetime,
     links: Links,
-    hash: u32,
     state: S,
 }
 
@@ -269,7 +268,7 @@ impl<T: Tracker> FlowTable<T> {
         // The ended flow leaves the index but not yet the slab: the next flow may take over from it.
         let (old_head, old_life, hash) = {
             let old = self.slab.get(id);
-            (old.head, old.life, old.hash)
+            (old.head, old.life, self.hash(&old.head.key))
         };
         self.end(id, reason, decided);
         match next {
@@ -321,7 +320,7 @@ impl<T: Tracker> FlowTable<T> {
             }
         }
         let deadline_second = deadline_second(&self.rules, &head, &life);
-        let id = self.slab.insert(Entry { head, life, links: Links::unarmed(), hash, state });
+        let id = self.slab.insert(Entry { head, life, links: Links::unarmed(), state });
         self.wheel.arm(&mut self.slab, id, deadline_second);
         self.index.insert_unique(spread(hash), Slot { hash, id }, |slot| spread(slot.hash));
         self.counters.flows_opened += 1;
@@ -360,8 +359,8 @@ impl<T: Tracker> FlowTable<T> {
 
     fn end_in_order(&mut self, id: u32, reason: EndReason, order: SortKey) {
         self.wheel.disarm(&mut self.slab, id);
-        let entry = self.slab.get(id);
-        let (hash, packets) = (entry.hash, entry.head.packets);
+        let head = &self.slab.get(id).head;
+        let (hash, packets) = (self.hash(&head.key), head.packets);
         if let Ok(slot) = self.index.find_entry(spread(hash), |slot| slot.id == id) {
             slot.remove();
         }

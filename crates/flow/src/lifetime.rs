@@ -59,7 +59,8 @@ pub enum CicVersion {
 /// What a flow's life has come to, as far as the rules care.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lifetime {
-    /// TCP: first sequence number seen with SYN, by direction.
+    /// TCP: first sequence number seen with SYN, by direction. ICMP under CICFlowMeter's rules: type and code of the
+    /// packet that opened the flow.
     pub isn: [u32; 2],
     /// TCP: bit 0 a forward SYN was seen, bit 1 a backward one.
     pub syn_seen: u8,
@@ -67,8 +68,6 @@ pub struct Lifetime {
     pub fin_seen: u8,
     /// How far the flow has closed.
     pub closing: Closing,
-    /// Type and code of the packet that opened an ICMP flow.
-    pub icmp: (u8, u8),
 }
 
 /// TCP end states.

@@ -89,8 +89,8 @@ fn step_gints(
         life.closing = Closing::Fin;
     } else if packet.protocol == protocol::ICMP
         && !has(packet, tcp_flag::ACK)
-        && life.icmp.0 != packet.icmp_type
-        && life.icmp.1 != packet.icmp_code
+        && life.isn[0] != u32::from(packet.icmp_type)
+        && life.isn[1] != u32::from(packet.icmp_code)
     {
         return Step::EndAndOpen {
             reason: EndReason::Replaced,
@@ -103,7 +103,9 @@ fn step_gints(
 
 /// Takes in the first packet of a flow; only gints counts its FIN.
 pub fn note_first(version: CicVersion, life: &mut Lifetime, packet: &PacketRecord, direction: Direction) {
-    life.icmp = (packet.icmp_type, packet.icmp_code);
+    if packet.protocol == protocol::ICMP {
+        life.isn = [u32::from(packet.icmp_type), u32::from(packet.icmp_code)];
+    }
     if version == CicVersion::Gints && has(packet, tcp_flag::FIN) {
         note_fin(life, direction);
     }

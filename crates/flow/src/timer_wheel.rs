@@ -159,7 +159,7 @@ mod tests {
         let mut slab = Slab::new();
         let mut wheel = TimerWheel::new();
         let ids: Vec<u32> = (0..5).map(|_| slab.insert(Entry(Links::unarmed()))).collect();
-        for (id, second) in ids.iter().zip([1_000, 1_010, 1_000, 1_300, 1_005]) {
+        for (id, second) in ids.iter().zip([1_000, 1_010, 1_000, 1_200, 1_005]) {
             wheel.arm(&mut slab, *id, second);
         }
         let mut seen = Vec::new();
@@ -170,7 +170,7 @@ mod tests {
         }
         assert_eq!(
             seen,
-            [(ids[0], 1_000), (ids[2], 1_000), (ids[4], 1_005), (ids[1], 1_010), (ids[3], 1_300)]
+            [(ids[0], 1_000), (ids[2], 1_000), (ids[4], 1_005), (ids[1], 1_010), (ids[3], 1_200)]
         );
     }
 
