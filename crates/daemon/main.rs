@@ -1,2 +1,69 @@
-//! x
-fn main() {}
+//! The daemon: command line, files, threads, rings and the clock. It introduces the stages to one another and holds no
+//! rule of theirs.
+//!
+//! Life of a packet, in the order of the code: [`reader`] (frame, filter, record, shard) hands batches over the
+//! [`ring`]s to [`flow_worker`]s (flow tables), whose ended flows the [`exporter`] merges and writes. [`pipeline`] is
+//! the page that joins them; [`accounting`] sees to it that no packet is lost without a name.
+
+mod cli;
+
+mod features_command;
+mod replay;
+
+mod pipeline;
+
+mod exporter;
+mod flow_worker;
+mod reader;
+mod ring;
+
+mod accounting;
+mod progress;
+mod summary;
+mod talkers;
+
+mod exit;
+mod output;
+mod version;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::cli::{Cli, Command, FeaturesCommand};
+use crate::exit::Failure;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Replay(args) => replay::run(&args),
+        Command::Features { command: FeaturesCommand::List { schema } } => features_command::list(schema),
+        Command::Features { command: FeaturesCommand::Explain { name, schema } } => {
+            features_command::explain(&name, schema)
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tapline", &mut script);
+            print(&script)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            match clap_mangen::Man::new(Cli::command()).render(&mut page) {
+                Ok(()) => print(&page),
+                Err(error) => Err(Failure::io(error.into())),
+            }
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Writes to standard output; a reader that has gone is no reason to complain about documentation.
+fn print(bytes: &[u8]) -> Result<(), Failure> {
+    match io::stdout().write_all(bytes) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::io(error.into())),
+        _ => Ok(()),
+    }
+}

@@ -391,3 +391,190 @@ const SKIPPABLE_MAGIC: [u8; 4] = 0x184d_2a50_u32.to_le_bytes();
 
 /// Packed bytes read at a time.
 const INPUT_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A pcap of three packets of 300 equal bytes, as `zstd -19 --check` packed it.
+    const ZSTD_SAMPLE: [u8; 62] = [
+        0x28, 0xb5, 0x2f, 0xfd, 0x64, 0xcc, 0x02, 0x85, 0x01, 0x00, 0xd2, 0x41, 0x06, 0x0d, 0xe0, 0xe9, 0x5e,
+        0x40, 0x40, 0x00, 0x60, 0x06, 0xca, 0x6c, 0x29, 0x65, 0x0a, 0x2d, 0xb9, 0x5f, 0xfc, 0xe2, 0xfd, 0x1b,
+        0x86, 0x29, 0x43, 0x15, 0x07, 0x00, 0x28, 0xae, 0x2a, 0x6e, 0x77, 0x28, 0x4e, 0x65, 0x3f, 0xb4, 0x13,
+        0x28, 0x40, 0x1d, 0x80, 0xf9, 0x06, 0xb8, 0xc4, 0x19, 0xd4, 0xc2,
+    ];
+
+    /// The same, as `lz4 -BD` packed it: linked blocks and a content checksum.
+    const LZ4_SAMPLE: [u8; 91] = [
+        0x04, 0x22, 0x4d, 0x18, 0x64, 0x40, 0xa7, 0x48, 0x00, 0x00, 0x00, 0x86, 0xd4, 0xc3, 0xb2, 0xa1, 0x02,
+        0x00, 0x04, 0x00, 0x01, 0x00, 0x51, 0x04, 0x00, 0x01, 0x00, 0x00, 0x04, 0x00, 0x00, 0x02, 0x00, 0x22,
+        0x2c, 0x01, 0x04, 0x00, 0x1f, 0x01, 0x01, 0x00, 0xff, 0x19, 0x10, 0x02, 0x39, 0x01, 0x12, 0x00, 0x38,
+        0x01, 0x00, 0x40, 0x01, 0x1f, 0x02, 0x01, 0x00, 0xff, 0x19, 0x11, 0x03, 0x3a, 0x01, 0x02, 0x38, 0x01,
+        0x00, 0x3c, 0x01, 0x1f, 0x03, 0x01, 0x00, 0xff, 0x14, 0x50, 0x03, 0x03, 0x03, 0x03, 0x03, 0x00, 0x00,
+        0x00, 0x00, 0x81, 0x6f, 0x6e, 0xc8,
+    ];
+
+    const SKIPPABLE: [u8; 11] = [0x57, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 9, 9, 9];
+
+    fn gzip(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(plain: &[u8]) -> Vec<u8> {
+        ruzstd::encoding::compress_to_vec(plain, ruzstd::encoding::CompressionLevel::Fastest)
+    }
+
+    fn lz4(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    const PACKERS: [fn(&[u8]) -> Vec<u8>; 3] = [gzip, zstd, lz4];
+
+    #[derive(Debug, PartialEq, Eq)]
+    enum End {
+        Clean,
+        Cut,
+        Corrupt,
+    }
+
+    fn unpack(packed: &[u8]) -> (Vec<u8>, End) {
+        let mut decoder = Decoder::open(packed).unwrap();
+        let mut plain = Vec::new();
+        let mut chunk = [0; 1000];
+        loop {
+            match decoder.read(&mut chunk) {
+                Ok(0) if decoder.is_cut() => return (plain, End::Cut),
+                Ok(0) => {
+                    assert_eq!(decoder.compressed_bytes(), packed.len() as u64);
+                    return (plain, End::Clean);
+                }
+                Ok(read) => plain.extend(&chunk[..read]),
+                Err(StreamError::Corrupt(..)) => return (plain, End::Corrupt),
+                Err(StreamError::Io(error)) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn lines(count: usize) -> Vec<u8> {
+        (0..count).flat_map(|i| format!("{i} {}\n", i * i % 977).into_bytes()).collect()
+    }
+
+    #[test]
+    fn samples_of_the_usual_tools() {
+        let packets = [1, 2, 3].map(|n| crate::sample::Packet::new(u64::from(n) * 1_000_000, n, 300));
+        let plain = crate::sample::plain_pcap(&packets);
+        assert_eq!(unpack(&ZSTD_SAMPLE), (plain.clone(), End::Clean));
+        assert_eq!(unpack(&LZ4_SAMPLE), (plain, End::Clean));
+    }
+
+    #[test]
+    fn members_and_frames_follow_each_other() {
+        let plain = lines(30_000);
+        let (head, tail) = plain.split_at(100_000);
+        for pack in PACKERS {
+            let packed = [pack(head), pack(&[]), pack(tail)].concat();
+            assert_eq!(unpack(&packed), (plain.clone(), End::Clean));
+        }
+        for pack in [zstd, lz4] {
+            let packed =
+                [&SKIPPABLE[..], &pack(head), &SKIPPABLE, &SKIPPABLE, &pack(tail), &SKIPPABLE].concat();
+            assert_eq!(unpack(&packed), (plain.clone(), End::Clean));
+        }
+    }
+
+    #[test]
+    fn what_follows_the_last_frame() {
+        for pack in PACKERS {
+            let packed = [&pack(b"abc")[..], b"garbage"].concat();
+            assert_eq!(unpack(&packed), (b"abc".to_vec(), End::Corrupt));
+        }
+        let padded = [&gzip(b"abc")[..], &[0; 700]].concat();
+        assert_eq!(unpack(&padded), (b"abc".to_vec(), End::Clean));
+    }
+
+    #[test]
+    fn checksums_are_compared() {
+        let mut packed = gzip(b"abc");
+        let at = packed.len() - 6;
+        packed[at] ^= 1;
+        assert_eq!(unpack(&packed).1, End::Corrupt);
+        let mut packed = LZ4_SAMPLE;
+        packed[90] ^= 1;
+        assert_eq!(unpack(&packed).1, End::Corrupt);
+    }
+
+    #[test]
+    fn a_stored_zstd_frame() {
+        // Magic; single segment, one byte of content size; one last raw block of five bytes.
+        let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 5, 5 << 3 | 1, 0, 0, b'h', b'e', b'l', b'l', b'o'];
+        assert_eq!(unpack(&frame), (b"hello".to_vec(), End::Clean));
+    }
+
+    #[test]
+    fn a_cut_stream_gives_what_it_had() {
+        let plain = lines(50_000);
+        for pack in PACKERS {
+            let packed = pack(&plain);
+            let mut longest = 0;
+            for cut in (4..packed.len()).step_by(packed.len() / 40).chain([packed.len() - 1]) {
+                let (part, end) = unpack(&packed[..cut]);
+                assert_eq!(end, End::Cut);
+                assert!(plain.starts_with(&part));
+                longest = longest.max(part.len());
+            }
+            // Only the last block may be lost to the missing bytes.
+            assert!(longest + 4 * 1024 * 1024 > plain.len() && longest > plain.len() / 2, "{longest}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn packed_is_plain(plain in prop::collection::vec(0u8..4, 0..5000), big in 0usize..3000) {
+            let plain = [plain, lines(big)].concat();
+            for pack in PACKERS {
+                prop_assert_eq!(unpack(&pack(&plain)), (plain.clone(), End::Clean));
+            }
+        }
+
+        #[test]
+        fn every_cut_is_seen(plain in prop::collection::vec(any::<u8>(), 0..300), at: prop::sample::Index) {
+            for pack in PACKERS {
+                let packed = pack(&plain);
+                let cut = 4 + at.index(packed.len() - 4);
+                let (part, end) = unpack(&packed[..cut]);
+                prop_assert!(plain.starts_with(&part));
+                prop_assert_eq!(end, End::Cut);
+            }
+        }
+
+        #[test]
+        fn damage_never_panics(plain in prop::collection::vec(0u8..4, 0..2000), at: prop::sample::Index, with: u8) {
+            for pack in PACKERS {
+                let mut packed = pack(&plain);
+                let at = at.index(packed.len());
+                packed[at] = with;
+                unpack_any(&packed);
+            }
+            for mut packed in [ZSTD_SAMPLE.to_vec(), LZ4_SAMPLE.to_vec()] {
+                let at = at.index(packed.len());
+                packed[at] = with;
+                unpack_any(&packed);
+            }
+        }
+    }
+
+    /// Damage may lie in a header, and make the stream a plain one or a shorter one: only panics count.
+    fn unpack_any(packed: &[u8]) {
+        let mut decoder = Decoder::open(packed).unwrap();
+        let mut chunk = [0; 1000];
+        while let Ok(1..) = decoder.read(&mut chunk) {}
+    }
+}

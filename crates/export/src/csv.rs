@@ -5,8 +5,9 @@
 use tapline_record::{Cell, Column};
 
 use crate::NumberText;
+use crate::cell_block::{BLOCK_COLUMNS, BlockCell, read_block};
 use crate::cell_text::{push_ip, push_time};
-use crate::number_text::push_int;
+use crate::number_text::{NUMBER_BYTES, NUMBER_ROOM, push_int, put_int};
 
 /// Appends the names, without a line end.
 pub(crate) fn push_header<R>(out: &mut Vec<u8>, columns: &[Column<R>]) {
@@ -21,22 +22,36 @@ pub(crate) fn push_header<R>(out: &mut Vec<u8>, columns: &[Column<R>]) {
 /// Appends a row, without a line end.
 #[inline]
 pub(crate) fn push_row<R>(out: &mut Vec<u8>, columns: &[Column<R>], numbers: NumberText, row: &R) {
-    let Some((first, rest)) = columns.split_first() else {
-        return;
-    };
-    push_cell(out, &(first.cell)(row), numbers);
-    for column in rest {
-        out.push(b',');
-        push_cell(out, &(column.cell)(row), numbers);
+    let start = out.len();
+    let mut cells = [BlockCell::Other; BLOCK_COLUMNS];
+    // Numbers wait here, where their end is a register and not the length of a vector.
+    let mut text = [0; BLOCK_COLUMNS * (NUMBER_BYTES + 1) + NUMBER_ROOM];
+    for block in columns.chunks(BLOCK_COLUMNS) {
+        let mut end = 0;
+        read_block(&mut cells, block, row);
+        for (cell, column) in cells.iter().zip(block) {
+            match *cell {
+                BlockCell::Float(value) => end = numbers.put_float(&mut text, end, value),
+                BlockCell::Int(value) => end = put_int(&mut text, end, value),
+                BlockCell::Other => {
+                    out.extend_from_slice(&text[..end]);
+                    end = 0;
+                    push_other_cell(out, &(column.cell)(row));
+                }
+            }
+            text[end] = b',';
+            end += 1;
+        }
+        out.extend_from_slice(&text[..end]);
     }
+    // Every cell has a comma after it; the last one goes.
+    out.truncate(out.len().saturating_sub(1).max(start));
 }
 
-#[inline]
-fn push_cell(out: &mut Vec<u8>, cell: &Cell, numbers: NumberText) {
+fn push_other_cell(out: &mut Vec<u8>, cell: &Cell) {
     match cell {
-        Cell::Null => {}
-        Cell::Int(value) => push_int(out, *value),
-        Cell::Float(value) => numbers.push_float(out, *value),
+        // Numbers are written by the block.
+        Cell::Null | Cell::Int(_) | Cell::Float(_) => {}
         Cell::Name(text) => push_text(out, text),
         Cell::Text(text) => push_text(out, text.as_str()),
         Cell::Ip(ip) => push_ip(out, *ip),
@@ -72,7 +87,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::test_rows::{COLUMNS, TestRow, rows};
+    use crate::test_rows::{COLUMNS, TestRow, rows, wide_columns};
 
     /// Splits one record by the grammar of RFC 4180, or nothing if it breaks it.
     fn fields(line: &str) -> Option<Vec<String>> {
@@ -129,9 +144,21 @@ mod tests {
             "-7,2.9221932114882506E7,0,\"scan, \"\"slow\"\"\",10.0.0.1-6,192.168.0.255,2023-11-14T22:13:20.123456Z,52 -1 0"
         );
         assert_eq!(line(&TestRow::default(), NumberText::Shortest), ",,,,,,,");
+        let mut empty = b"earlier row\n".to_vec();
+        push_row::<TestRow>(&mut empty, &[], NumberText::Java, &TestRow::default());
+        assert_eq!(empty, b"earlier row\n");
     }
 
     proptest! {
+        #[test]
+        fn columns_do_not_disturb_each_other(row in rows()) {
+            let mut out = b"earlier row\n".to_vec();
+            push_row(&mut out, &wide_columns(), NumberText::Java, &row);
+            let narrow = line(&row, NumberText::Java);
+            let expect = format!("earlier row\n{}", vec![narrow; 5].join(","));
+            prop_assert_eq!(String::from_utf8(out).unwrap(), expect);
+        }
+
         #[test]
         fn fields_read_back(row in rows()) {
             for numbers in [NumberText::Shortest, NumberText::Java] {

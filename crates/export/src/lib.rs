@@ -65,6 +65,7 @@ pub mod number_text;
 
 pub mod row_writer;
 
+mod cell_block;
 mod cell_text;
 mod csv;
 mod ndjson;

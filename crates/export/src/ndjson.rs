@@ -5,48 +5,82 @@
 use tapline_record::{Cell, Column};
 
 use crate::NumberText;
+use crate::cell_block::{BLOCK_COLUMNS, BlockCell, read_block};
 use crate::cell_text::{push_ip, push_time};
-use crate::number_text::push_int;
+use crate::number_text::{NUMBER_BYTES, NUMBER_ROOM, push_int, put_int, put_short};
 
 /// The text before each value, escaped once: `{"first":`, `,"second":`, ...
 pub(crate) struct Keys {
     text: Vec<u8>,
     /// Where the text of each key ends in `text`.
     ends: Vec<usize>,
+    /// Keys and numbers of a block wait here, where their end is a register and not the length of a vector. Long
+    /// enough for the longest block.
+    block_text: Vec<u8>,
 }
 
 impl Keys {
     pub(crate) fn new<R>(columns: &[Column<R>]) -> Self {
-        let mut keys = Self { text: Vec::new(), ends: Vec::with_capacity(columns.len()) };
-        for column in columns {
-            keys.text.push(if keys.ends.is_empty() { b'{' } else { b',' });
-            push_string(&mut keys.text, column.name);
-            keys.text.push(b':');
-            keys.ends.push(keys.text.len());
+        let mut text = Vec::new();
+        let mut ends = Vec::with_capacity(columns.len());
+        let mut longest_block = 0;
+        for block in columns.chunks(BLOCK_COLUMNS) {
+            let start = text.len();
+            for column in block {
+                text.push(if ends.is_empty() { b'{' } else { b',' });
+                push_string(&mut text, column.name);
+                text.push(b':');
+                ends.push(text.len());
+            }
+            longest_block = longest_block.max(text.len() - start);
         }
-        keys
+        let block_text = vec![0; longest_block + BLOCK_COLUMNS * NUMBER_BYTES + NUMBER_ROOM];
+        Self { text, ends, block_text }
     }
 
     /// Appends a row, without a line end. The columns are those of [`Keys::new`].
     #[inline]
-    pub(crate) fn push_row<R>(&self, out: &mut Vec<u8>, columns: &[Column<R>], numbers: NumberText, row: &R) {
-        let mut start = 0;
-        for (column, &end) in columns.iter().zip(&self.ends) {
-            out.extend_from_slice(&self.text[start..end]);
-            start = end;
-            push_cell(out, &(column.cell)(row), numbers);
+    pub(crate) fn push_row<R>(
+        &mut self,
+        out: &mut Vec<u8>,
+        columns: &[Column<R>],
+        numbers: NumberText,
+        row: &R,
+    ) {
+        let text = &mut self.block_text[..];
+        let mut cells = [BlockCell::Other; BLOCK_COLUMNS];
+        let mut key_start = 0;
+        for (block, key_ends) in columns.chunks(BLOCK_COLUMNS).zip(self.ends.chunks(BLOCK_COLUMNS)) {
+            let mut end = 0;
+            read_block(&mut cells, block, row);
+            for ((cell, column), &key_end) in cells.iter().zip(block).zip(key_ends) {
+                let key = &self.text[key_start..key_end];
+                key_start = key_end;
+                text[end..end + key.len()].copy_from_slice(key);
+                end += key.len();
+                match *cell {
+                    BlockCell::Int(value) => end = put_int(text, end, value),
+                    BlockCell::Float(value) if value.is_finite() => {
+                        end = numbers.put_float(text, end, value);
+                    }
+                    BlockCell::Float(_) => end = put_short(text, end, b"null"),
+                    BlockCell::Other => {
+                        out.extend_from_slice(&text[..end]);
+                        end = 0;
+                        push_other_cell(out, &(column.cell)(row));
+                    }
+                }
+            }
+            out.extend_from_slice(&text[..end]);
         }
         out.extend_from_slice(if self.ends.is_empty() { b"{}" } else { b"}" });
     }
 }
 
-#[inline]
-fn push_cell(out: &mut Vec<u8>, cell: &Cell, numbers: NumberText) {
+fn push_other_cell(out: &mut Vec<u8>, cell: &Cell) {
     match cell {
-        Cell::Null => out.extend_from_slice(b"null"),
-        Cell::Int(value) => push_int(out, *value),
-        Cell::Float(value) if value.is_finite() => numbers.push_float(out, *value),
-        Cell::Float(_) => out.extend_from_slice(b"null"),
+        // Numbers are written by the block.
+        Cell::Null | Cell::Int(_) | Cell::Float(_) => out.extend_from_slice(b"null"),
         Cell::Name(text) => push_string(out, text),
         Cell::Text(text) => push_string(out, text.as_str()),
         Cell::Ip(ip) => {
@@ -103,7 +137,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::test_rows::{COLUMNS, TestRow, rows};
+    use crate::test_rows::{COLUMNS, TestRow, rows, wide_columns};
 
     fn line(row: &TestRow, numbers: NumberText) -> String {
         let mut out = Vec::new();
@@ -134,6 +168,17 @@ mod tests {
             let mut out = Vec::new();
             push_string(&mut out, &text);
             prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+        }
+
+        #[test]
+        fn columns_do_not_disturb_each_other(row in rows()) {
+            let mut out = b"earlier row\n".to_vec();
+            let columns = wide_columns();
+            Keys::new(&columns).push_row(&mut out, &columns, NumberText::Java, &row);
+            let narrow = line(&row, NumberText::Java);
+            let inner = narrow[1..narrow.len() - 1].to_owned();
+            let expect = format!("earlier row\n{{{}}}", vec![inner; 5].join(","));
+            prop_assert_eq!(String::from_utf8(out).unwrap(), expect);
         }
 
         #[test]

@@ -17,31 +17,39 @@ pub enum NumberText {
 
 impl NumberText {
     /// Appends a double. Non-finite ones are `NaN`, `Infinity` and `-Infinity` in both layouts.
-    #[inline]
     pub fn push_float(self, out: &mut Vec<u8>, value: f64) {
+        let mut text = [0; NUMBER_ROOM];
+        let end = self.put_float(&mut text, 0, value);
+        out.extend_from_slice(&text[..end]);
+    }
+
+    /// Writes a double at `at` and gives its end. At most [`NUMBER_BYTES`] of text, but bytes after it may be
+    /// overwritten, up to [`NUMBER_ROOM`].
+    #[inline(always)]
+    pub(crate) fn put_float(self, text: &mut [u8], at: usize, value: f64) -> usize {
         // Most doubles of a flow are counts and sizes. Comparing bits sends -0.0 and NaN the long way.
         let whole = value as i32;
         if f64::from(whole).to_bits() == value.to_bits() && whole.unsigned_abs() < DECIMAL_END_INT {
-            if whole == 0 {
-                out.extend_from_slice(b"0.0");
-            } else {
-                push_int(out, i64::from(whole));
-                out.extend_from_slice(b".0");
+            let mut at = at;
+            if whole < 0 {
+                text[at] = b'-';
+                at += 1;
             }
-            return;
+            let end = put_below_8_digits(text, at, whole.unsigned_abs());
+            put_word(text, end, *b".0");
+            return end + 2;
         }
         if !value.is_finite() {
-            out.extend_from_slice(non_finite(value));
-            return;
+            return put_short(text, at, non_finite(value));
         }
         let mut digits = zmij::Buffer::new();
-        let text = digits.format_finite(value).as_bytes();
+        let shortest = digits.format_finite(value).as_bytes();
         match self {
             Self::Java if !(DECIMAL_START..DECIMAL_END).contains(&value.abs()) && value != 0.0 => {
-                push_scientific(out, value, text);
+                put_scientific(text, at, value, shortest)
             }
             // In this range zmij's layout is Java's.
-            _ => out.extend_from_slice(text),
+            _ => put_short(text, at, shortest),
         }
     }
 }
@@ -49,7 +57,58 @@ impl NumberText {
 /// Appends an integer in decimal.
 #[inline]
 pub(crate) fn push_int(out: &mut Vec<u8>, value: i64) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    let mut text = [0; NUMBER_ROOM];
+    let end = put_int(&mut text, 0, value);
+    out.extend_from_slice(&text[..end]);
+}
+
+/// Writes an integer at `at` and gives its end; see [`NumberText::put_float`].
+#[inline(always)]
+pub(crate) fn put_int(text: &mut [u8], at: usize, value: i64) -> usize {
+    match u32::try_from(value) {
+        Ok(value @ 0..EIGHT_DIGITS_END) => put_below_8_digits(text, at, value),
+        _ => put_short(text, at, itoa::Buffer::new().format(value).as_bytes()),
+    }
+}
+
+/// Writes an integer below 10⁸ without a branch on its length, which no predictor can guess.
+#[inline(always)]
+fn put_below_8_digits(text: &mut [u8], at: usize, value: u32) -> usize {
+    // Lanes of one word: two of four digits, four of two, eight of one; the first digit ends up in the lowest byte.
+    // The multiplications divide by 100 and by 10, exactly in the range of their lanes.
+    let fours = u64::from(value / 10_000) | u64::from(value % 10_000) << 32;
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | (fours - 100 * hundreds) << 16;
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    let ones = tens | (twos - 10 * tens) << 8;
+    // The last digit stays, also of 0.
+    let leading_zeros = (ones | 1 << 56).trailing_zeros() / 8;
+    let word = (ones | 0x3030_3030_3030_3030) >> (8 * leading_zeros);
+    put_word(text, at, word.to_le_bytes());
+    at + 8 - leading_zeros as usize
+}
+
+#[inline(always)]
+fn put_word<const N: usize>(text: &mut [u8], at: usize, word: [u8; N]) {
+    text[at..at + N].copy_from_slice(&word);
+}
+
+/// Writes a few bytes, in words that may overlap rather than by a call that looks at the length first.
+#[inline(always)]
+pub(crate) fn put_short(text: &mut [u8], at: usize, short: &[u8]) -> usize {
+    let end = at + short.len();
+    match (short.first_chunk::<16>(), short.first_chunk::<8>(), short.last_chunk::<8>()) {
+        (Some(first), _, Some(last)) if short.len() <= 24 => {
+            put_word(text, at, *first);
+            put_word(text, end - 8, *last);
+        }
+        (None, Some(first), Some(last)) => {
+            put_word(text, at, *first);
+            put_word(text, end - 8, *last);
+        }
+        _ => text[at..end].copy_from_slice(short),
+    }
+    end
 }
 
 const fn non_finite(value: f64) -> &'static [u8] {
@@ -62,8 +121,31 @@ const fn non_finite(value: f64) -> &'static [u8] {
     }
 }
 
-/// Appends `d.dddE±x` from `shortest`, which is `value` in any layout.
-fn push_scientific(out: &mut Vec<u8>, value: f64, shortest: &[u8]) {
+/// Writes `d.dddE±x` from `shortest`, which is `value` as zmij lays it out.
+fn put_scientific(text: &mut [u8], at: usize, value: f64, shortest: &[u8]) -> usize {
+    if !(DECIMAL_END..1e16).contains(&value) {
+        return put_any_scientific(text, at, value, shortest);
+    }
+    // Microseconds and rates: all digits stand there, only the point is in the wrong place.
+    let point = 8 + POWERS.iter().filter(|&&power| value >= power).count();
+    let mut source = [0; NUMBER_ROOM];
+    let length = put_short(&mut source, 0, shortest);
+    text[at] = source[0];
+    text[at + 1] = b'.';
+    // In whole words: `point` is at most 16, and at most 17 digits are written.
+    text[at + 2..at + 18].copy_from_slice(&source[1..17]);
+    text[at + 1 + point..at + 17 + point].copy_from_slice(&source[point + 1..point + 17]);
+    let mut end = at + length;
+    while text[end - 1] == b'0' && end > at + 3 {
+        end -= 1;
+    }
+    text[end] = b'E';
+    put_below_8_digits(text, end + 1, point as u32 - 1)
+}
+
+#[cold]
+#[inline(never)]
+fn put_any_scientific(text: &mut [u8], at: usize, value: f64, shortest: &[u8]) -> usize {
     let mut digits = [0; MAX_DIGITS];
     let mut count = 0;
     // Power of ten of the first digit in `digits`.
@@ -95,18 +177,22 @@ fn push_scientific(out: &mut Vec<u8>, value: f64, shortest: &[u8]) {
     }
     if count == 1 && value.is_subnormal() {
         // Java wants two digits, and these few doubles are so coarse that the second need not be 0: 4.9E-324.
-        // Writing into a Vec cannot fail.
-        let _ = write!(out, "{value:.1E}");
-        return;
+        let mut rest = &mut text[at..];
+        let room = rest.len();
+        // There is room.
+        let _ = write!(rest, "{value:.1E}");
+        return at + room - rest.len();
     }
+    let mut at = at;
     if value < 0.0 {
-        out.push(b'-');
+        text[at] = b'-';
+        at += 1;
     }
-    out.push(digits[0]);
-    out.push(b'.');
-    out.extend_from_slice(if count > 1 { &digits[1..count] } else { b"0" });
-    out.push(b'E');
-    push_int(out, i64::from(exponent));
+    text[at] = digits[0];
+    text[at + 1] = b'.';
+    let end = put_short(text, at + 2, if count > 1 { &digits[1..count] } else { b"0" });
+    text[end] = b'E';
+    put_int(text, end + 1, i64::from(exponent))
 }
 
 fn parse_exponent(text: &[u8]) -> i32 {
@@ -124,6 +210,17 @@ const DECIMAL_START: f64 = 1e-3;
 /// ... to below here.
 const DECIMAL_END: f64 = 1e7;
 const DECIMAL_END_INT: u32 = 10_000_000;
+
+const EIGHT_DIGITS_END: u32 = 100_000_000;
+
+/// `value` has as many digits before the point as 8 and the powers it reaches.
+const POWERS: [f64; 8] = [1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
+/// Longest text of a number: `-1.7976931348623157E-308`.
+pub(crate) const NUMBER_BYTES: usize = 24;
+
+/// Room that writing a number may overwrite.
+pub(crate) const NUMBER_ROOM: usize = 40;
 
 /// Longest text of a double: sign, 17 digits, point, five zeros or an exponent.
 const MAX_DIGITS: usize = 24;
@@ -217,8 +314,33 @@ mod tests {
         .prop_filter("finite", |value| value.is_finite())
     }
 
+    #[test]
+    fn integers() {
+        let powers = (0..19).map(|power| 10_i64.pow(power));
+        let around = powers.flat_map(|power| [power - 1, power, power + 1, -power, 1 - power]);
+        for value in around.chain(0..100_000).chain([i64::MIN, i64::MAX]) {
+            let mut out = Vec::new();
+            push_int(&mut out, value);
+            assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn integers_of_eight_digits(value in 0..EIGHT_DIGITS_END) {
+            let mut out = b"before".to_vec();
+            push_int(&mut out, i64::from(value));
+            prop_assert_eq!(String::from_utf8(out).unwrap(), format!("before{value}"));
+        }
+
+        #[test]
+        fn short_texts(text in "[a-z]{0,40}") {
+            let mut out = [b'.'; 50];
+            let end = put_short(&mut out, 6, text.as_bytes());
+            prop_assert_eq!(std::str::from_utf8(&out[..end]).unwrap(), format!("......{text}"));
+        }
 
         #[test]
         fn text_reads_back(value in doubles()) {

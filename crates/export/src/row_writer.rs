@@ -16,6 +16,8 @@ use crate::{Format, NumberText};
 
 /// Writes rows of type `R`, described by their columns, to one output.
 ///
+/// The accessor of a column may be called more than once for a row, and out of the order of the columns.
+///
 /// [`RowWriter::finish`] must be called: dropping a writer loses the rows it still holds.
 pub struct RowWriter<R: 'static> {
     columns: &'static [Column<R>],

@@ -65,6 +65,12 @@ const fn column(name: &'static str, kind: Kind, cell: fn(&TestRow) -> Cell) -> C
     Column { name, kind, unit: "", definition: "", cell }
 }
 
+/// All columns five times over: more than a block of them.
+pub(crate) fn wide_columns() -> Vec<Column<TestRow>> {
+    let columns = COLUMNS.iter().cycle().take(5 * COLUMNS.len());
+    columns.map(|&Column { name, kind, cell, .. }| column(name, kind, cell)).collect()
+}
+
 pub(crate) fn rows() -> impl Strategy<Value = TestRow> {
     let label =
         prop::option::of(prop::sample::select(vec!["", "benign", "a,b", "\"", "two\nlines", "tab\t\r"]));

@@ -1,0 +1,34 @@
+# Two commands: `make demo` (captures to flows, end to end) and `make test` (everything that is checked).
+# Both install what they need on a bare Debian or Ubuntu with a Rust toolchain, and share one profile and target folder.
+
+.PHONY: demo test
+.DEFAULT_GOAL := demo
+
+CARGO ?= cargo
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+# libpcap compiles the BPF filters; a C compiler links. Nothing is installed if both are there.
+define system_packages
+@if ! command -v cc >/dev/null || ! [ -e /usr/include/pcap/pcap.h ]; then \
+	$(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq gcc libc6-dev libpcap-dev; fi
+endef
+
+demo:
+	$(system_packages)
+	$(CARGO) build --release --bin tapline
+	@mkdir -p .demo
+	target/release/tapline replay -o .demo/flows.csv --stats .demo/stats.json tests/golden
+	@echo
+	@echo "the first rows of .demo/flows.csv, some columns:"
+	@cut -d, -f2-6,16,18,19,20,21,22 .demo/flows.csv | head -8
+	@echo
+	target/release/tapline replay --quiet --schema cic-gints -o .demo/cic-gints.csv tests/golden/fuzz03.pcap
+	@tail -n +2 .demo/cic-gints.csv | sort > .demo/rows && sort tests/golden/fuzz03.gints.csv | cmp - .demo/rows \
+		&& echo "schema cic-gints: the rows of tests/golden/fuzz03.pcap are CICFlowMeter's, byte for byte"
+
+test:
+	$(system_packages)
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	$(CARGO) test --release --workspace
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps --quiet

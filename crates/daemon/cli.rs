@@ -1,0 +1,230 @@
+//! The command line: what the user may type, and nothing else.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValue;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tapline_features::SchemaId;
+
+use crate::version;
+
+/// A streaming network sensor: packets become CICFlowMeter-style flows, exact and corrected
+#[derive(Debug, Parser)]
+#[command(name = "tapline", version, long_version = version::LONG, propagate_version = false)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Turn capture files into flow rows
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(Box<ReplayArgs>),
+    /// List or explain the columns of a schema
+    #[command(after_help = FEATURES_EXAMPLES)]
+    Features {
+        #[command(subcommand)]
+        command: FeaturesCommand,
+    },
+    /// Print a completion script for a shell
+    #[command(after_help = "EXAMPLES:\n  tapline completions bash > /etc/bash_completion.d/tapline")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "EXAMPLES:\n  tapline man | man -l -")]
+    Man,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FeaturesCommand {
+    /// Every column: name, unit, meaning
+    List {
+        /// The schema
+        #[arg(long, default_value = "tapline-1")]
+        schema: Schema,
+    },
+    /// One column by name
+    Explain {
+        /// The column, in any spelling of case
+        name: String,
+        /// Look in this schema only
+        #[arg(long)]
+        schema: Option<Schema>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Capture files, directories of them, or - for standard input; several are merged in time order
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) inputs: Vec<PathBuf>,
+
+    /// Columns, and the rules by which flows live
+    #[arg(long, default_value = "tapline-1")]
+    pub(crate) schema: Schema,
+
+    /// Row format [default: by the ending of --output, else csv]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<RowFormat>,
+
+    /// Where rows go: a file, a directory, or - for standard output
+    #[arg(short, long, value_name = "FILE|DIR|-", default_value = "-")]
+    pub(crate) output: PathBuf,
+
+    /// Flow workers; 1 runs the whole pipeline in one thread [default: one per processor, at most 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) workers: Option<u8>,
+
+    /// Only packets that match this expression (pcap-filter(7)); the others are counted as filtered
+    #[arg(long, value_name = "BPF")]
+    pub(crate) filter: Option<String>,
+
+    /// Write counters as JSON to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stats: Option<PathBuf>,
+
+    /// The most flows held at once; past it the flow nearest to its timeout is emitted early
+    #[arg(long, value_name = "N", default_value = "1000000", value_parser = clap::value_parser!(u32).range(64..))]
+    pub(crate) max_flows: u32,
+
+    /// End a flow after this long without packets (tapline-1) [default: 120s]
+    #[arg(long, value_name = "TIME", value_parser = duration_us)]
+    pub(crate) idle_timeout: Option<i64>,
+
+    /// Cut a flow that is older than this [default: 1800s; cic schemas 120s]
+    #[arg(long, value_name = "TIME", value_parser = duration_us)]
+    pub(crate) active_timeout: Option<i64>,
+
+    /// Leave VLAN identifiers out of the flow key (tapline-1)
+    #[arg(long)]
+    pub(crate) no_vlan_key: bool,
+
+    /// Do not look into these encapsulations (tapline-1)
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    pub(crate) no_decapsulate: Vec<Encapsulation>,
+
+    /// No progress and no summary on standard error
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Schema(pub(crate) SchemaId);
+
+impl ValueEnum for Schema {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[
+            Self(SchemaId::Tapline1),
+            Self(SchemaId::Cic2018),
+            Self(SchemaId::CicHead),
+            Self(SchemaId::CicGints),
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name()).help(match self.0 {
+            SchemaId::Tapline1 => "every known defect of CICFlowMeter corrected, IPv6, early packet sequence",
+            SchemaId::Cic2018 => "CICFlowMeter of 2018, byte for byte: the CSE-CIC-IDS2018 columns",
+            SchemaId::CicHead => "CICFlowMeter 4.0, byte for byte",
+            SchemaId::CicGints => "the corrected fork of Gints Engelen, byte for byte",
+        }))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RowFormat {
+    Csv,
+    #[value(alias = "json", alias = "jsonl")]
+    Ndjson,
+    Parquet,
+    /// Count only
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Encapsulation {
+    /// IP in IP, 6in4
+    Ipip,
+    /// GRE, NVGRE
+    Gre,
+    Erspan,
+    Vxlan,
+    Geneve,
+    Gtpu,
+    Teredo,
+}
+
+/// "120s", "500ms", "2m", "1h" in microseconds.
+fn duration_us(text: &str) -> Result<i64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_us = match unit {
+        "us" => 1,
+        "ms" => 1_000,
+        "s" => 1_000_000,
+        "m" | "min" => 60_000_000,
+        "h" => 3_600_000_000,
+        _ => return Err("say a number and a unit: 500ms, 120s, 30m or 1h".to_owned()),
+    };
+    number
+        .parse::<i64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit_us))
+        .filter(|us| *us > 0)
+        .ok_or_else(|| "say a positive number and a unit: 500ms, 120s, 30m or 1h".to_owned())
+}
+
+const EXIT_CODES: &str = "\
+EXIT CODES:
+  0   done; every packet is accounted for
+  2   the command line is wrong
+  65  the input is damaged or holds nothing that could be decoded; whole packets were processed
+  66  the input is missing or unreadable
+  69  this build lacks what the command needs
+  70  a fault in Tapline itself
+  73  the output cannot be created
+  74  reading or writing failed half-way (disk full, closed pipe); no row is torn";
+
+const REPLAY_EXAMPLES: &str = "\
+EXAMPLES:
+  tapline replay traffic.pcap > flows.csv
+  tapline replay -o flows.parquet traffic.pcapng.zst
+  tapline replay --schema cic-gints -o - traffic.pcap
+  tapline replay --filter 'tcp port 443' --format ndjson captures/
+  zcat traffic.pcap.gz | tapline replay --stats stats.json -o flows.csv -
+
+OUTPUT:
+  Rows go to standard output unless -o says otherwise; progress and summary go to standard error.
+  With -o DIR the file is DIR/<name of the only input, else flows>.<csv|ndjson|parquet>.
+  The bytes are the same for any number of workers.";
+
+const FEATURES_EXAMPLES: &str = "\
+EXAMPLES:
+  tapline features list
+  tapline features list --schema cic-gints
+  tapline features explain fwd_bulk_bytes_per_s";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(duration_us("120s"), Ok(120_000_000));
+        assert_eq!(duration_us("2m"), Ok(120_000_000));
+        assert_eq!(duration_us("1h"), Ok(3_600_000_000));
+        for wrong in ["", "120", "s", "-1s", "0s", "1d", "99999999999999999999s"] {
+            assert!(duration_us(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

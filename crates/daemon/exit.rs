@@ -1,0 +1,57 @@
+//! Exit codes, after sysexits.h, and the one place where a failure is told.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// How the command ended, if not well.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: Code,
+    error: anyhow::Error,
+}
+
+/// The exit codes that Tapline uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Code {
+    /// EX_USAGE by sysexits is 64; clap and most tools say 2.
+    Usage = 2,
+    /// EX_DATAERR: the input is not what it should be.
+    Data = 65,
+    /// EX_NOINPUT: the input is not there or not readable.
+    NoInput = 66,
+    /// EX_UNAVAILABLE: this build cannot do it.
+    Unavailable = 69,
+    /// EX_SOFTWARE: a promise of Tapline's own was broken.
+    Software = 70,
+    /// EX_CANTCREAT: the output cannot be made.
+    CantCreate = 73,
+    /// EX_IOERR: reading or writing failed half-way.
+    Io = 74,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, error: impl Into<anyhow::Error>) -> Self {
+        Self { code, error: error.into() }
+    }
+
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Code::Usage, anyhow::anyhow!("{message}"))
+    }
+
+    pub(crate) fn io(error: anyhow::Error) -> Self {
+        Self::new(Code::Io, error)
+    }
+
+    /// Says that there were `count` failures, of which this is the first.
+    pub(crate) fn among(self, count: usize) -> Self {
+        Self { error: self.error.context(format!("{count} files failed, the first")), ..self }
+    }
+
+    /// Prints the error with its causes and gives the exit code.
+    #[expect(clippy::print_stderr, reason = "this is where errors reach the user")]
+    pub(crate) fn report(&self) -> ExitCode {
+        eprintln!("tapline: {:#}", self.error);
+        ExitCode::from(self.code as u8)
+    }
+}

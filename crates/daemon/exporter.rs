@@ -1,0 +1,53 @@
+//! The last stage: ended flows become rows.
+//!
+//! In: flows in the order of rows, from one worker or merged from several. Out: the row writer's bytes, and the counts
+//! that the accounts are checked against: the exporter counts packets from the flows themselves.
+
+use tapline_export::{ExportError, RowWriter};
+use tapline_record::{EndReason, FlowRecord};
+
+use crate::talkers::Talkers;
+
+pub(crate) struct Exporter<S: 'static> {
+    /// `None` with `--format none`.
+    rows: Option<RowWriter<FlowRecord<S>>>,
+    exported: Exported,
+}
+
+/// What was emitted.
+#[derive(Debug, Default)]
+pub(crate) struct Exported {
+    pub(crate) flows: u64,
+    pub(crate) packets: u64,
+    pub(crate) by_reason: [u64; EndReason::ALL.len()],
+    pub(crate) output_bytes: u64,
+    pub(crate) talkers: Talkers,
+}
+
+impl<S> Exporter<S> {
+    pub(crate) fn new(rows: Option<RowWriter<FlowRecord<S>>>) -> Self {
+        Self { rows, exported: Exported::default() }
+    }
+
+    #[inline]
+    pub(crate) fn write(&mut self, flow: &FlowRecord<S>) -> Result<(), ExportError> {
+        self.exported.flows += 1;
+        self.exported.packets += u64::from(flow.head.packets);
+        self.exported.by_reason[flow.end_reason as usize] += 1;
+        self.exported.talkers.add(&flow.head);
+        match &mut self.rows {
+            Some(rows) => rows.write(flow),
+            None => Ok(()),
+        }
+    }
+
+    /// Flushes; the output is whole afterwards.
+    pub(crate) fn close(mut self) -> Result<Exported, ExportError> {
+        if let Some(mut rows) = self.rows {
+            rows.flush()?;
+            self.exported.output_bytes = rows.bytes();
+            rows.finish()?;
+        }
+        Ok(self.exported)
+    }
+}

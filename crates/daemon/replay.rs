@@ -1,0 +1,239 @@
+//! `tapline replay`: capture files to flow rows.
+
+use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, anyhow};
+use tapline_capture::{CaptureError, CaptureSet, ErrorKind, FrameFilter, ReadOptions};
+use tapline_export::{ExportError, Format, NumberText, RowWriter, TableMeta};
+use tapline_features::{
+    CIC_2018, CIC_GINTS, CIC_HEAD, CicTracker, CicVariant, SchemaId, TAPLINE_1, TaplineTracker,
+};
+use tapline_flow::{CicVersion, HashSeed, Rules, Timeouts};
+use tapline_packet::{DecodeOptions, Decoder, Profile};
+use tapline_record::{Column, FlowRecord, Tracker};
+
+use crate::accounting::Stats;
+use crate::cli::{Encapsulation, ReplayArgs};
+use crate::exit::{Code, Failure};
+use crate::exporter::Exporter;
+use crate::output::{self, Target};
+use crate::pipeline::{self, Tables};
+use crate::progress::Progress;
+use crate::reader::Reader;
+use crate::summary;
+use crate::talkers::Talkers;
+use crate::version;
+
+pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
+    let rules = rules(args)?;
+    match args.schema.0 {
+        SchemaId::Tapline1 => replay(args, rules, TaplineTracker, TAPLINE_1),
+        SchemaId::Cic2018 => replay(args, rules, CicTracker { variant: CicVariant::V2018 }, CIC_2018),
+        SchemaId::CicHead => replay(args, rules, CicTracker { variant: CicVariant::Head }, CIC_HEAD),
+        SchemaId::CicGints => replay(args, rules, CicTracker { variant: CicVariant::Gints }, CIC_GINTS),
+    }
+}
+
+fn replay<T>(
+    args: &ReplayArgs,
+    rules: Rules,
+    tracker: T,
+    columns: &'static [Column<FlowRecord<T::State>>],
+) -> Result<(), Failure>
+where
+    T: Tracker + Copy + Send + Sync,
+    T::State: Send + 'static,
+{
+    let started = Instant::now();
+    let captures = CaptureSet::open(&args.inputs, &ReadOptions::default()).map_err(of_capture)?;
+    let filter = args.filter.as_deref().map(FrameFilter::compile).transpose().map_err(of_capture)?;
+    let workers = usize::from(args.workers.unwrap_or_else(default_workers));
+
+    let format = output::format_of(args);
+    let target = format.map(|format| Target::new(args, format));
+    let rows = match (format, &target) {
+        (Some(format), Some(target)) => Some(row_writer(args.schema.0, format, columns, target)?),
+        _ => None,
+    };
+
+    let progress = Progress::new(captures.bytes_total(), args.quiet);
+    let decoder = Decoder::new(decode_options(args));
+    let mut reader = Reader::new(captures, filter, decoder, rules.key_rules(), progress);
+    let tables = Tables { rules, flows_max: args.max_flows as usize, seed: random_seed() };
+    let (tables, exported) = pipeline::run(&mut reader, tables, tracker, workers, Exporter::new(rows))
+        .map_err(|error| of_pipeline(error, target.as_ref()))?;
+    if let Some(target) = &target {
+        target.publish()?;
+    }
+
+    let (input, decode, errors) = reader.close();
+    let messages = errors.iter().map(chain).collect();
+    let wall_s = started.elapsed().as_secs_f64();
+    let stats = Stats::new(args.schema.0, workers, input, decode, messages, &tables, &exported, wall_s);
+    report(args, &stats, &exported.talkers)?;
+    verdict(&stats, errors)
+}
+
+/// Writes the statistics and the summary.
+#[expect(clippy::print_stderr, reason = "the summary goes to standard error")]
+fn report(args: &ReplayArgs, stats: &Stats, talkers: &Talkers) -> Result<(), Failure> {
+    if let Some(path) = &args.stats {
+        let mut json = serde_json::to_string_pretty(stats)
+            .context("rendering statistics")
+            .map_err(|error| Failure::new(Code::Software, error))?;
+        json.push('\n');
+        fs::write(path, json)
+            .with_context(|| format!("writing statistics to {}", path.display()))
+            .map_err(|error| Failure::new(Code::CantCreate, error))?;
+    }
+    if !args.quiet {
+        eprint!("{}", summary::text(stats, talkers));
+    }
+    Ok(())
+}
+
+/// Whether the run was good: first our own promise, then the input's health.
+fn verdict(stats: &Stats, errors: Vec<CaptureError>) -> Result<(), Failure> {
+    let packets = &stats.packets;
+    if packets.unaccounted != 0 {
+        let message = format!("{} packets are unaccounted for; please report this", packets.unaccounted);
+        return Err(Failure::new(Code::Software, anyhow!(message)));
+    }
+    let count = errors.len();
+    if let Some(first) = errors.into_iter().next() {
+        let failure = of_capture(first);
+        return Err(if count > 1 { failure.among(count) } else { failure });
+    }
+    if packets.seen > packets.filtered && packets.processed == 0 {
+        let mut reasons: Vec<String> =
+            packets.undecodable_by_reason.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        if !packets.unsupported_link_types.is_empty() {
+            reasons.push(format!("link types {:?} are not supported", packets.unsupported_link_types));
+        }
+        let message =
+            format!("none of {} packets could be decoded: {}", packets.seen, reasons.join(", "));
+        return Err(Failure::new(Code::Data, anyhow!(message)));
+    }
+    Ok(())
+}
+
+fn rules(args: &ReplayArgs) -> Result<Rules, Failure> {
+    let version = match args.schema.0 {
+        SchemaId::Tapline1 => {
+            let default = Timeouts::default();
+            let timeouts = Timeouts {
+                idle_us: args.idle_timeout.unwrap_or(default.idle_us),
+                active_us: args.active_timeout.unwrap_or(default.active_us),
+                ..default
+            };
+            if timeouts.active_us > Timeouts::ACTIVE_MAX_US {
+                return Err(Failure::usage("--active-timeout is at most 1h"));
+            }
+            return Ok(Rules::Tapline { timeouts, vlan_in_key: !args.no_vlan_key });
+        }
+        SchemaId::Cic2018 => CicVersion::V2018,
+        SchemaId::CicHead => CicVersion::Head,
+        SchemaId::CicGints => CicVersion::Gints,
+    };
+    if args.idle_timeout.is_some() || args.no_vlan_key || !args.no_decapsulate.is_empty() {
+        let message = "--idle-timeout, --no-vlan-key and --no-decapsulate go with --schema tapline-1: \
+                       CICFlowMeter has no idle timeout, no VLANs in its key and decapsulates nothing";
+        return Err(Failure::usage(message));
+    }
+    Ok(Rules::Cic { version, flow_timeout_us: args.active_timeout.unwrap_or(120_000_000) })
+}
+
+fn decode_options(args: &ReplayArgs) -> DecodeOptions {
+    let mut options = DecodeOptions {
+        profile: match args.schema.0 {
+            SchemaId::Tapline1 => Profile::Tapline,
+            SchemaId::Cic2018 => Profile::Cic2018,
+            SchemaId::CicHead => Profile::CicHead,
+            SchemaId::CicGints => Profile::CicGints,
+        },
+        ..DecodeOptions::default()
+    };
+    for kind in &args.no_decapsulate {
+        let switch = match kind {
+            Encapsulation::Ipip => &mut options.decapsulate.ipip,
+            Encapsulation::Gre => &mut options.decapsulate.gre,
+            Encapsulation::Erspan => &mut options.decapsulate.erspan,
+            Encapsulation::Vxlan => &mut options.decapsulate.vxlan,
+            Encapsulation::Geneve => &mut options.decapsulate.geneve,
+            Encapsulation::Gtpu => &mut options.decapsulate.gtpu,
+            Encapsulation::Teredo => &mut options.decapsulate.teredo,
+        };
+        *switch = false;
+    }
+    options
+}
+
+fn row_writer<R>(
+    schema: SchemaId,
+    format: Format,
+    columns: &'static [Column<R>],
+    target: &Target,
+) -> Result<RowWriter<R>, Failure> {
+    if !format.is_built() {
+        return Err(Failure::usage(ExportError::FormatNotBuilt { format }));
+    }
+    let numbers = match schema {
+        SchemaId::Tapline1 => NumberText::Shortest,
+        SchemaId::Cic2018 | SchemaId::CicHead | SchemaId::CicGints => NumberText::Java,
+    };
+    let meta = TableMeta {
+        schema_id: schema.name().to_owned(),
+        schema_hash: schema.hash(),
+        producer: version::PRODUCER.to_owned(),
+    };
+    RowWriter::new(format, columns, numbers, meta, target.open()?)
+        .with_context(|| format!("writing to {}", target.name()))
+        .map_err(Failure::io)
+}
+
+fn default_workers() -> u8 {
+    thread::available_parallelism().map_or(1, |n| u8::try_from(n.get()).unwrap_or(8).min(8))
+}
+
+/// A key for the tables' hash that nobody outside the process knows.
+fn random_seed() -> HashSeed {
+    let word = || RandomState::new().build_hasher().finish();
+    HashSeed(word(), word())
+}
+
+fn of_capture(error: CaptureError) -> Failure {
+    let code = match error.kind() {
+        ErrorKind::NoInput => Code::NoInput,
+        ErrorKind::BadData => Code::Data,
+        ErrorKind::Io => Code::Io,
+        ErrorKind::Usage => Code::Usage,
+        ErrorKind::Unavailable => Code::Unavailable,
+        _ => Code::Software,
+    };
+    Failure::new(code, error)
+}
+
+fn of_pipeline(error: anyhow::Error, target: Option<&Target>) -> Failure {
+    let Some(target) = target.filter(|_| error.is::<ExportError>()) else {
+        return match error.downcast::<CaptureError>() {
+            Ok(error) => of_capture(error),
+            Err(error) => Failure::new(Code::Software, error),
+        };
+    };
+    Failure::io(error.context(format!("writing to {}", target.name())))
+}
+
+/// An error with its causes, for the statistics.
+fn chain(error: &CaptureError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

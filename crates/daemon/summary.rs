@@ -1,0 +1,47 @@
+//! The summary on standard error: what a person wants to know when the command returns.
+
+use std::fmt::Write;
+
+use crate::accounting::Stats;
+use crate::talkers::Talkers;
+
+/// The summary as text, lines ended.
+pub(crate) fn text(stats: &Stats, talkers: &Talkers) -> String {
+    let packets = &stats.packets;
+    let flows = &stats.flows;
+    let mut out = String::new();
+    let wall_s = stats.wall_s.max(1e-6);
+    let _ = writeln!(
+        out,
+        "packets  {} seen, {} processed, {} filtered, {} undecodable, {} unaccounted",
+        packets.seen, packets.processed, packets.filtered, packets.undecodable, packets.unaccounted
+    );
+    for (reason, count) in &packets.undecodable_by_reason {
+        let _ = writeln!(out, "         undecodable: {reason} {count}");
+    }
+    for (reason, count) in &packets.non_flow_by_reason {
+        let _ = writeln!(out, "         in no flow: {reason} {count}");
+    }
+    let _ = write!(out, "flows    {} emitted", flows.emitted);
+    for (index, (reason, count)) in flows.by_end_reason.iter().enumerate() {
+        let _ = write!(out, "{}{reason} {count}", if index == 0 { ": " } else { ", " });
+    }
+    out.push('\n');
+    if let (Some(first), Some(last)) = (stats.input.first_packet_us, stats.input.last_packet_us) {
+        let _ = writeln!(
+            out,
+            "time     {:.3} s of traffic in {wall_s:.3} s, {:.0} packets/s, {:.1} MB/s",
+            (last - first) as f64 / 1e6,
+            packets.seen as f64 / wall_s,
+            stats.input.bytes as f64 / 1e6 / wall_s
+        );
+    }
+    for (index, (address, talk)) in talkers.top(5).into_iter().enumerate() {
+        let label = if index == 0 { "talkers" } else { "" };
+        let _ = writeln!(out, "{label:<8} {address} {} packets in {} flows", talk.packets, talk.flows);
+    }
+    for notice in &stats.input.notices {
+        let _ = writeln!(out, "notice   {notice}");
+    }
+    out
+}
