@@ -414,3 +414,287 @@ const MERGE_CAPACITY: usize = 128 * 1024;
 
 /// Buffer for looking at the first packet.
 const LOOK_CAPACITY: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::sample::{self, Packet};
+
+    struct Folder(TempDir);
+
+    impl Folder {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+            let path = self.path(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, bytes).unwrap();
+            path
+        }
+
+        /// A pcap of packets at these microseconds; their first byte tells the file.
+        fn pcap(&self, name: &str, fill: u8, times: &[u64]) -> PathBuf {
+            let packets: Vec<_> = times.iter().map(|micros| Packet::new(*micros, fill, 20)).collect();
+            self.write(name, &sample::plain_pcap(&packets))
+        }
+    }
+
+    fn open(inputs: &[&Path]) -> Result<CaptureSet, CaptureError> {
+        open_at_most(inputs, 256)
+    }
+
+    fn open_at_most(inputs: &[&Path], max_open_files: usize) -> Result<CaptureSet, CaptureError> {
+        let inputs: Vec<_> = inputs.iter().map(|path| path.to_path_buf()).collect();
+        CaptureSet::open(&inputs, &ReadOptions { max_open_files })
+    }
+
+    /// Time and first byte of every frame, and the errors between.
+    fn drain(set: &mut CaptureSet) -> (Vec<(i64, u8)>, Vec<CaptureError>) {
+        let (mut frames, mut errors) = (Vec::new(), Vec::new());
+        while let Some(frame) = set.next() {
+            match frame {
+                Ok(frame) => frames.push((frame.ts.micros, frame.bytes[0])),
+                Err(error) => errors.push(error),
+            }
+        }
+        assert!(set.next().is_none());
+        (frames, errors)
+    }
+
+    #[track_caller]
+    fn whole(inputs: &[&Path]) -> (Vec<(i64, u8)>, CaptureSet) {
+        let mut set = open(inputs).unwrap();
+        let (frames, errors) = drain(&mut set);
+        assert!(errors.is_empty(), "{errors:?}");
+        if let Some(total) = set.bytes_total() {
+            assert_eq!(set.bytes_read(), total);
+        }
+        (frames, set)
+    }
+
+    #[test]
+    fn one_file() {
+        let folder = Folder::new();
+        let path = folder.pcap("a", 1, &[3, 1, 2]);
+        let (frames, set) = whole(&[&path]);
+        assert_eq!(frames, [(3, 1), (1, 1), (2, 1)]);
+        assert_eq!((set.files(), set.bytes_total(), set.notices()), (1, Some(24 + 3 * 36), &[][..]));
+    }
+
+    #[test]
+    fn files_in_time_order_and_ties_in_the_order_named() {
+        let folder = Folder::new();
+        let a = folder.pcap("a", 1, &[1, 4, 9]);
+        let b = folder.pcap("b", 2, &[2, 4, 3, 8]);
+        let c = folder.pcap("c", 3, &[]);
+        let (frames, set) = whole(&[&b, &a, &c]);
+        assert_eq!(frames, [(1, 1), (2, 2), (4, 2), (3, 2), (4, 1), (8, 2), (9, 1)]);
+        assert_eq!((set.files(), set.notices()), (3, &[][..]));
+    }
+
+    #[test]
+    fn files_one_after_the_other_are_not_open_together() {
+        let folder = Folder::new();
+        for index in 0..40u8 {
+            folder.pcap(&format!("{index:02}"), index, &[u64::from(index) * 10, u64::from(index) * 10 + 9]);
+        }
+        let mut set = open_at_most(&[folder.0.path()], 1).unwrap();
+        let (frames, errors) = drain(&mut set);
+        assert!(errors.is_empty(), "{errors:?}");
+        assert_eq!(frames.len(), 80);
+        assert!(frames.is_sorted());
+    }
+
+    #[test]
+    fn too_many_overlapping_files() {
+        let folder = Folder::new();
+        for index in 0..4 {
+            folder.pcap(&index.to_string(), index, &[u64::from(index), 100]);
+        }
+        let mut set = open_at_most(&[folder.0.path()], 3).unwrap();
+        let (frames, errors) = drain(&mut set);
+        assert_eq!(frames, [(0, 0), (1, 1), (2, 2)]);
+        let [error @ CaptureError::TooManyOpen { limit: 3, .. }] = &errors[..] else { panic!("{errors:?}") };
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(error.to_string().contains("mergecap"));
+    }
+
+    #[test]
+    fn a_directory() {
+        let folder = Folder::new();
+        folder.pcap("d/2/x.pcap", 2, &[5]);
+        folder.pcap("d/1/deep/y", 1, &[5]);
+        let text = folder.write("d/README", b"not a capture");
+        let empty = folder.write("d/empty.pcap", b"");
+        let outside = folder.pcap("outside", 3, &[1]);
+        std::os::unix::fs::symlink(&outside, folder.path("d/link")).unwrap();
+        std::os::unix::fs::symlink(folder.path("d"), folder.path("d/circle")).unwrap();
+        std::os::unix::fs::symlink(folder.path("nowhere"), folder.path("d/dangling")).unwrap();
+        let (frames, set) = whole(&[&folder.path("d")]);
+        assert_eq!(frames, [(1, 3), (5, 1), (5, 2)]);
+        assert_eq!(set.files(), 3);
+        let expect = [
+            (folder.path("d/circle"), SkipReason::DirectoryLink),
+            (folder.path("d/dangling"), SkipReason::DanglingLink),
+            (text.clone(), SkipReason::NotACapture),
+            (empty, SkipReason::Empty),
+        ];
+        assert_eq!(set.notices(), expect.map(|(path, reason)| Notice::Skipped { path, reason }));
+        assert_eq!(set.notices()[2].to_string(), format!("skipped {}: not a capture file", text.display()));
+    }
+
+    #[test]
+    fn a_directory_of_one_file_and_of_none() {
+        let folder = Folder::new();
+        folder.pcap("one/x", 1, &[5]);
+        assert_eq!(whole(&[&folder.path("one")]).0, [(5, 1)]);
+        folder.write("text/x", b"hello");
+        fs::create_dir(folder.path("none")).unwrap();
+        for name in ["text", "none"] {
+            let error = open(&[&folder.path(name)]).unwrap_err();
+            assert!(matches!(error, CaptureError::NoCaptures { .. }));
+            assert_eq!(error.kind(), ErrorKind::NoInput);
+        }
+    }
+
+    #[test]
+    fn inputs_that_cannot_be() {
+        let folder = Folder::new();
+        let good = folder.pcap("good", 1, &[1]);
+        let check = |inputs: &[&Path], kind, text: &str| {
+            let error = open(inputs).unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().contains(text), "{error}");
+        };
+        check(&[], ErrorKind::Usage, "no input");
+        check(&[Path::new("-"), &good, Path::new("-")], ErrorKind::Usage, "only once");
+        check(&[&folder.path("nope")], ErrorKind::NoInput, "cannot open");
+        check(&[&good, &folder.path("nope")], ErrorKind::NoInput, "nope");
+        check(&[&folder.path("good/below")], ErrorKind::NoInput, "cannot open");
+        check(&[Path::new("/dev/null")], ErrorKind::BadData, "is empty");
+        check(&[&folder.write("text", b"hello")], ErrorKind::BadData, "68 65 6c 6c");
+    }
+
+    #[test]
+    fn one_bad_file_among_good_ones() {
+        let folder = Folder::new();
+        let a = folder.pcap("a", 1, &[1, 5]);
+        let text = folder.write("text", b"hello");
+        let mut bytes = fs::read(folder.pcap("x", 3, &[2, 3, 4])).unwrap();
+        bytes[24 + 36 + 8..][..8].fill(0xff);
+        let damaged = folder.write("damaged", &bytes);
+        bytes[24 + 8..][..8].fill(0xff);
+        let dead = folder.write("dead", &bytes);
+        let mut set = open(&[&a, &text, &damaged, &dead]).unwrap();
+        let (frames, errors) = drain(&mut set);
+        assert_eq!(frames, [(1, 1), (2, 3), (5, 1)]);
+        let [
+            CaptureError::NotACapture { path: first, .. },
+            CaptureError::Malformed { path: second, offset: 24, .. },
+            CaptureError::Malformed { path: third, offset: 60, .. },
+        ] = &errors[..]
+        else {
+            panic!("{errors:?}")
+        };
+        assert_eq!([first, second, third], [&text, &dead, &damaged]);
+        // Alone, too, a damaged file gives what is whole.
+        let (frames, errors) = drain(&mut open(&[&damaged]).unwrap());
+        assert_eq!((frames.len(), errors.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_file_cut_short_is_a_notice() {
+        let folder = Folder::new();
+        let a = folder.pcap("a", 1, &[1, 5]);
+        let bytes = fs::read(&a).unwrap();
+        let cut = folder.write("cut", &bytes[..bytes.len() - 7]);
+        let packed = {
+            use std::io::Write;
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(&bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        let cut_gz = folder.write("cut.gz", &packed[..packed.len() - 3]);
+        let whole_gz = folder.write("whole.gz", &packed);
+        assert_eq!(whole(&[&whole_gz]).0, [(1, 1), (5, 1)]);
+        let expect = Notice::TruncatedRecord { path: cut.clone(), offset: 60, missing_bytes: 7 };
+        assert!(expect.to_string().contains("inside the record at byte 60, 7 bytes short"));
+        for inputs in [&[&cut as &Path][..], &[&cut, &a]] {
+            assert_eq!(whole(inputs).1.notices(), std::slice::from_ref(&expect));
+        }
+        let (frames, set) = whole(&[&cut_gz]);
+        assert_eq!(frames.len(), 2);
+        assert!(matches!(set.notices(), [Notice::TruncatedStream { offset: 96, .. }]), "{:?}", set.notices());
+        // Cut inside the file header, and inside the gzip header.
+        for (name, bytes) in [("header", &bytes[..9]), ("header.gz", &packed[..5])] {
+            let path = folder.write(name, bytes);
+            let (frames, set) = whole(&[&path]);
+            assert_eq!((frames.len(), set.notices().len()), (0, 1));
+        }
+    }
+
+    #[test]
+    fn a_pipe_is_read_once() {
+        let folder = Folder::new();
+        let fifo = folder.path("fifo");
+        if !std::process::Command::new("mkfifo").arg(&fifo).status().is_ok_and(|status| status.success()) {
+            println!("skipped: no mkfifo");
+            return;
+        }
+        let bytes = fs::read(folder.pcap("a", 1, &[1, 5])).unwrap();
+        let b = folder.pcap("b", 2, &[0, 3]);
+        for inputs in [&[&fifo as &Path][..], &[&b, &fifo]] {
+            std::thread::scope(|scope| {
+                scope.spawn(|| fs::write(&fifo, &bytes).unwrap());
+                let (frames, set) = whole(inputs);
+                assert_eq!(frames.len(), inputs.len() * 2);
+                assert!(frames.is_sorted());
+                assert_eq!(set.bytes_total(), None);
+            });
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        /// Merging is the stable merge of the files, each kept in its own order.
+        #[test]
+        fn merge_order(files in prop::collection::vec(prop::collection::vec(0u64..50, 0..20), 1..6), sort: bool) {
+            let folder = Folder::new();
+            let mut paths = Vec::new();
+            let mut files = files;
+            for (index, times) in files.iter_mut().enumerate() {
+                if sort {
+                    times.sort_unstable();
+                }
+                paths.push(folder.pcap(&index.to_string(), index as u8, times));
+            }
+            let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+            let (frames, _) = whole(&paths);
+
+            let mut heads = vec![0; files.len()];
+            let mut expect = Vec::new();
+            while let Some(next) = (0..files.len())
+                .filter(|file| heads[*file] < files[*file].len())
+                .min_by_key(|file| files[*file][heads[*file]])
+            {
+                expect.push((files[next][heads[next]] as i64, next as u8));
+                heads[next] += 1;
+            }
+            if sort {
+                prop_assert!(frames.is_sorted());
+            }
+            prop_assert_eq!(frames, expect);
+        }
+    }
+}
