@@ -45,9 +45,8 @@ fn open_other(link: LinkType, frame: View<'_>) -> Result<(u16, View<'_>), Skip> 
 /// The address family in the writer's byte order, and with the writer's number for IPv6.
 fn open_loopback(frame: View<'_>) -> Result<(u16, View<'_>), Skip> {
     let (family, rest) = frame.split::<4>().ok_or(Skip::TruncatedLink)?;
-    let family = match *family {
-        [0, 0, 0, family] | [family, 0, 0, 0] => family,
-        _ => return Err(Skip::OtherEthertype),
+    let ([0, 0, 0, family] | [family, 0, 0, 0]) = *family else {
+        return Err(Skip::OtherEthertype);
     };
     match family {
         2 => Ok((ethertype::IPV4, rest)),
