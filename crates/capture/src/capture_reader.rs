@@ -89,7 +89,6 @@ impl<R: Read> CaptureReader<R> {
     /// Moves on to the next frame, if there is one.
     #[inline]
     pub(crate) fn advance(&mut self) -> Result<bool, CaptureError> {
-        let offset = self.buffer.offset();
         let next = match &mut self.format {
             Format::Pcap(pcap) => pcap.next(&mut self.buffer),
             Format::Pcapng(pcapng) => pcapng.next(&mut self.buffer),
@@ -104,7 +103,7 @@ impl<R: Read> CaptureReader<R> {
                 self.end(None);
                 Ok(false)
             }
-            Err(stop) => self.stop(offset, stop).map(|()| false),
+            Err(stop) => self.stop(stop).map(|()| false),
         }
     }
 
@@ -143,7 +142,7 @@ impl<R: Read> CaptureReader<R> {
             Err(Stop::Truncated { .. }) if self.buffer.end_offset() < 4 && !self.buffer.source().is_cut() => {
                 Err(self.not_a_capture())
             }
-            Err(stop) => self.stop(0, stop),
+            Err(stop) => self.stop(stop),
         }?;
         match self.format {
             Format::Ended if self.notice.is_none() => Err(self.not_a_capture()),
@@ -186,17 +185,19 @@ impl<R: Read> CaptureReader<R> {
 
     /// Ends the stream: a record cut by the end is a notice, the rest an error.
     #[cold]
-    fn stop(&mut self, offset: u64, stop: Stop) -> Result<(), CaptureError> {
+    fn stop(&mut self, stop: Stop) -> Result<(), CaptureError> {
         let path = self.name.clone();
+        // Blocks that are stepped over leave the buffer before they are known to be whole; records do not.
+        let offset = match &self.format {
+            Format::Pcapng(pcapng) => pcapng.block_offset(),
+            Format::Pcap(_) | Format::Ended => self.buffer.offset(),
+        };
         let result = match stop {
             Stop::Truncated { missing_bytes } => {
                 self.end(Some(Notice::TruncatedRecord { path, offset, missing_bytes }));
                 return Ok(());
             }
-            // Blocks that were stepped over before the bad one make the buffer's offset the better one.
-            Stop::Malformed(problem) => {
-                Err(CaptureError::Malformed { path, offset: self.buffer.offset().max(offset), problem })
-            }
+            Stop::Malformed(problem) => Err(CaptureError::Malformed { path, offset, problem }),
             Stop::Stream(error) => {
                 let compressed = self.buffer.source().compressed_bytes();
                 Err(stream_error(path, self.buffer.end_offset(), compressed, error))
@@ -534,7 +535,8 @@ mod tests {
         assert_eq!(with(&[6, 12, 12]), (1, at, length(6, 12, 32)));
         assert_eq!(with(&[9, 0, 0]), (1, at, length(9, 0, 12)));
         assert_eq!(with(&[9, 14, 0, 0]), (1, at, length(9, 14, 12)));
-        assert_eq!(with(&[9, 16, 0, 12]).2, Malformation::BlockTrailer { leading: 16, trailing: 12 });
+        assert_eq!(with(&[9, 16, 0, 12]), (1, at, Malformation::BlockTrailer { leading: 16, trailing: 12 }));
+        assert_eq!(with(&[9, 16, 0, 16, 9, 0, 0]), (1, at + 16, length(9, 0, 12)));
         assert_eq!(
             with(&[6, 1 << 30, 0]),
             (1, at, Malformation::BlockTooLong { block_type: 6, length: 1 << 30, limit: 64 << 20 })
@@ -552,6 +554,18 @@ mod tests {
             with(&[0x0a0d_0d0a, 28, 0x1a2b_3c4d, 9, 0, 0, 28]).2,
             Malformation::PcapngVersion { major: 9, minor: 0 }
         );
+    }
+
+    #[test]
+    fn a_notice_names_the_cut_block() {
+        let mut file = Writer::new(false);
+        file.section().interface(1, 0, &[]).enhanced(0, 1, 4, &[1; 4]).block(9, &[0; 100]);
+        let offset = file.bytes.len() as u64;
+        file.block(9, &[0; 100]);
+        let (all, end) = read(&file.bytes[..file.bytes.len() - 9]);
+        assert_eq!(all.len(), 1);
+        let path = PathBuf::from("x");
+        assert_eq!(end.unwrap(), Some(Notice::TruncatedRecord { path, offset, missing_bytes: 9 }));
     }
 
     #[test]

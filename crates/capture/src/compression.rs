@@ -436,7 +436,9 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    const PACKERS: [fn(&[u8]) -> Vec<u8>; 3] = [gzip, zstd, lz4];
+    type Packer = fn(&[u8]) -> Vec<u8>;
+
+    const PACKERS: [Packer; 3] = [gzip, zstd, lz4];
 
     #[derive(Debug, PartialEq, Eq)]
     enum End {

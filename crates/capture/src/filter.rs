@@ -2,7 +2,9 @@
 //!
 //! libpcap compiles the expression, once per link type that turns up; the program it returns runs here, in safe Rust.
 
-use tapline_record::{Frame, LinkType};
+use tapline_record::Frame;
+#[cfg(feature = "libpcap")]
+use tapline_record::LinkType;
 
 #[cfg(feature = "libpcap")]
 use crate::bpf::Program;

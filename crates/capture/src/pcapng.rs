@@ -20,6 +20,7 @@ pub(crate) struct Pcapng {
     interfaces: Vec<Interface>,
     /// Time of the latest packet of the section that has one: simple packets have none of their own.
     latest: Timestamp,
+    block_offset: u64,
 }
 
 #[derive(Debug)]
@@ -53,13 +54,19 @@ impl Pcapng {
 
     /// Before the first section header.
     pub(crate) fn new() -> Self {
-        Self { big_endian: false, interfaces: Vec::new(), latest: Timestamp::default() }
+        Self { big_endian: false, interfaces: Vec::new(), latest: Timestamp::default(), block_offset: 0 }
+    }
+
+    /// Where the latest block starts.
+    pub(crate) fn block_offset(&self) -> u64 {
+        self.block_offset
     }
 
     /// The next packet; `None` at the end.
     #[inline]
     pub(crate) fn next<R: Read>(&mut self, buffer: &mut Buffer<R>) -> Result<Option<Record>, Stop> {
         loop {
+            self.block_offset = buffer.offset();
             if !buffer.need_or_end(LEAST_BLOCK_BYTES as usize)? {
                 return Ok(None);
             }
@@ -249,7 +256,10 @@ impl Pcapng {
     }
 
     fn step_over<R: Read>(&self, buffer: &mut Buffer<R>, leading: u32) -> Result<(), Stop> {
-        buffer.skip(u64::from(leading) - 4)?;
+        buffer.skip(u64::from(leading) - 4).map_err(|stop| match stop {
+            Stop::Truncated { missing_bytes } => Stop::Truncated { missing_bytes: missing_bytes + 4 },
+            other => other,
+        })?;
         buffer.need(4)?;
         let trailing = read_u32(buffer.available(), 0, self.big_endian);
         if trailing != leading {

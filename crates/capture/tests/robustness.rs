@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tapline_capture::{CaptureSet, FrameFilter, ReadOptions};
 
 #[test]
+#[expect(clippy::tests_outside_test_module, reason = "the whole file is a test")]
 fn tcpdump_test_captures() {
     let archive =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/robustness/tcpdump-tests.tar.zst");
@@ -71,8 +72,8 @@ fn read(path: &Path) -> Result<u64, tapline_capture::CaptureError> {
 }
 
 fn list(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in std::fs::read_dir(folder).expect("the folder was just unpacked") {
+        let path = entry.expect("nobody else writes there").path();
         if path.is_dir() {
             list(&path, files);
         } else {
