@@ -20,7 +20,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const USAGE: &str = "\
 Usage: trace grow --input PATH... (--copies N | --packets N) [--seed S] [--window SECONDS]
-                  [--max-span SECONDS] [--pad] -o FILE
+                  [--max-span SECONDS] [--lanes K] [--pad] -o FILE
        trace flood --packets N [--seed S] -o FILE
        trace info FILE...
 
@@ -30,6 +30,7 @@ grow   merges classic Ethernet pcap files (folders: every *.pcap inside) and wri
          --packets N         as many whole copies as give at least N packets
          --window SECONDS    every file starts inside this time (600)
          --max-span SECONDS  files lasting longer are skipped (3600)
+         --lanes K           K copies run side by side, for more flows at one time (1)
          --pad               fill frames that were cut on capture with zeros up to their length on the wire
 flood  writes N TCP SYN frames of 60 bytes, 1 to 10 us apart, every one a flow of its own
 info   prints packets, bytes captured, bytes on the wire and seconds, tab-separated, one line per file
@@ -80,6 +81,7 @@ struct Options {
     seed: u64,
     window: Option<u64>,
     max_span: Option<u64>,
+    lanes: Option<u64>,
     pad: bool,
 }
 
@@ -102,6 +104,7 @@ impl Options {
                 "--seed" => options.seed = number(name, value()?)?,
                 "--window" => options.window = Some(number(name, value()?)?),
                 "--max-span" => options.max_span = Some(number(name, value()?)?),
+                "--lanes" => options.lanes = Some(number(name, value()?)?),
                 "--pad" => options.pad = true,
                 other => return Err(format!("unknown option '{other}'\n\n{USAGE}").into()),
             }
@@ -159,8 +162,10 @@ fn grow_command(options: &Options) -> Result<String> {
     if !(1..=65_536).contains(&copies) {
         return Err(format!("{copies} copies: between 1 and 65536 are possible").into());
     }
+    let layout =
+        Layout { copies, lanes: options.lanes.unwrap_or(1).max(1), seed: options.seed, pad: options.pad };
     let mut writer = options.create_output()?;
-    merge.write(copies, options.seed, options.pad, &mut writer)?;
+    merge.write(layout, &mut writer)?;
     let cut = merge.packets.iter().filter(|packet| (packet.frame.1 as u64) < u64::from(packet.wire)).count();
     Ok(format!(
         "files used {used}, skipped {skipped}; copies {copies} of {per_copy} packets ({cut} cut on capture), {} in all\n",
@@ -364,27 +369,42 @@ impl Merge {
         self.packets.sort_by_key(|packet| packet.time_us);
     }
 
-    /// Writes the copies one after the other, a second apart.
-    fn write(&self, copies: u64, seed: u64, pad: bool, out: &mut TraceWriter<impl Write>) -> io::Result<()> {
+    /// Writes the copies, `lanes` at a time and then a second of silence.
+    fn write(&self, layout: Layout, out: &mut TraceWriter<impl Write>) -> io::Result<()> {
         let first = self.packets.first().map_or(0, |packet| packet.time_us);
         let last = self.packets.last().map_or(0, |packet| packet.time_us);
-        let period = last - first + SECOND_US;
+        let mut start_us = EPOCH_US;
         let mut frame = Vec::new();
-        for copy in 0..copies {
-            let mask = address_mask(copy, seed);
+        let mut copy = 0;
+        while copy < layout.copies {
+            let end = (copy + layout.lanes).min(layout.copies);
+            let masks: Vec<_> = (copy..end).map(|copy| address_mask(copy, layout.seed)).collect();
             for packet in &self.packets {
                 let (start, length) = packet.frame;
-                frame.clear();
-                frame.extend_from_slice(&self.data[start..start + length]);
-                remap_addresses(&mut frame, mask);
-                if pad {
-                    frame.resize((packet.wire.min(MAX_FRAME) as usize).max(length), 0);
+                for mask in &masks {
+                    frame.clear();
+                    frame.extend_from_slice(&self.data[start..start + length]);
+                    remap_addresses(&mut frame, *mask);
+                    if layout.pad {
+                        frame.resize((packet.wire.min(MAX_FRAME) as usize).max(length), 0);
+                    }
+                    out.packet(start_us + packet.time_us - first, packet.wire, &frame)?;
                 }
-                out.packet(EPOCH_US + copy * period + packet.time_us - first, packet.wire, &frame)?;
             }
+            start_us += last - first + SECOND_US;
+            copy = end;
         }
         Ok(())
     }
+}
+
+/// How often a merge is written, and how.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    copies: u64,
+    lanes: u64,
+    seed: u64,
+    pad: bool,
 }
 
 /// The value by which the low 16 bits of every address differ in a copy: none in the first, another one in every copy.
@@ -555,13 +575,13 @@ mod tests {
         bytes
     }
 
-    fn grown(capture: &[u8], copies: u64, pad: bool) -> Vec<u8> {
+    fn grown(capture: &[u8], copies: u64, lanes: u64, pad: bool) -> Vec<u8> {
         let mut merge = Merge::default();
         merge.add(capture, &read_capture(capture, SECOND_US).unwrap(), 7);
         merge.sort();
         let mut bytes = Vec::new();
         let mut writer = TraceWriter::new(&mut bytes).unwrap();
-        merge.write(copies, 3, pad, &mut writer).unwrap();
+        merge.write(Layout { copies, lanes, seed: 3, pad }, &mut writer).unwrap();
         writer.finish().unwrap();
         bytes
     }
@@ -577,7 +597,7 @@ mod tests {
         let mut back = there;
         back[26..30].copy_from_slice(&there[30..34]);
         back[30..34].copy_from_slice(&there[26..30]);
-        let trace = grown(&small_capture(&[(50, &there, 60), (90, &back, 60)]), 3, false);
+        let trace = grown(&small_capture(&[(50, &there, 60), (90, &back, 60)]), 3, 1, false);
         let frames = frames(&trace);
         assert_eq!(
             frames.iter().map(|f| f.0).collect::<Vec<_>>(),
@@ -593,10 +613,21 @@ mod tests {
     }
 
     #[test]
+    fn lanes_run_side_by_side() {
+        let frame = syn_frame(0x0a01_0203, 5000, 9);
+        let trace = grown(&small_capture(&[(0, &frame, 60), (5, &frame, 60)]), 3, 2, false);
+        let frames = frames(&trace);
+        assert_eq!(frames.iter().map(|f| f.0).collect::<Vec<_>>(), [0, 0, 5, 5, 1_000_005, 1_000_010]);
+        assert_eq!(frames[0].1, frames[2].1);
+        assert_eq!(frames[1].1, frames[3].1);
+        assert_ne!(frames[0].1, frames[1].1);
+    }
+
+    #[test]
     fn cut_frames_stay_cut_unless_padded() {
         let capture = small_capture(&[(0, &[1; 30], 100)]);
-        assert_eq!(frames(&grown(&capture, 1, false))[0].1.len(), 30);
-        let padded = grown(&capture, 1, true);
+        assert_eq!(frames(&grown(&capture, 1, 1, false))[0].1.len(), 30);
+        let padded = grown(&capture, 1, 1, true);
         assert_eq!(frames(&padded)[0].1.len(), 100);
         assert_eq!(count(padded.as_slice()).unwrap().wire, 100);
     }

@@ -55,7 +55,13 @@ fn a_truncated_header() {
 #[test]
 fn a_truncated_last_record_is_reported_and_the_rest_counts() {
     let whole = capture();
-    check(&whole[..whole.len() - 3], &[], 0, rows_of(&whole[..whole.len() - 3]), &["49 seen", "notice", "input.pcap"]);
+    check(
+        &whole[..whole.len() - 3],
+        &[],
+        0,
+        rows_of(&whole[..whole.len() - 3]),
+        &["49 seen", "notice", "input.pcap"],
+    );
 }
 
 #[test]

@@ -20,7 +20,9 @@ fn capture() -> Vec<u8> {
 #[test]
 fn help_has_examples_everywhere() {
     assert!(stdout(&["--help"]).contains("EXIT CODES"));
-    for command in [&["replay", "--help"][..], &["features", "--help"], &["completions", "--help"], &["man", "--help"]] {
+    for command in
+        [&["replay", "--help"][..], &["features", "--help"], &["completions", "--help"], &["man", "--help"]]
+    {
         assert!(stdout(command).contains("EXAMPLES"), "{command:?}");
     }
 }

@@ -30,7 +30,9 @@ fn any_number_of_workers_writes_the_same_bytes() {
     for schema in SCHEMAS {
         // 64 flows at once: evictions are part of the promise.
         for max_flows in ["64", "1000000"] {
-            let of = |workers| rows(&["--schema", schema, "--max-flows", max_flows, "--workers", workers], &capture);
+            let of = |workers| {
+                rows(&["--schema", schema, "--max-flows", max_flows, "--workers", workers], &capture)
+            };
             let one = of("1");
             assert!(one.lines().count() > 1_000, "{schema}: {} rows", one.lines().count());
             for workers in ["2", "3", "4", "8", "64"] {
@@ -88,7 +90,8 @@ fn every_packet_is_accounted_for() {
     let path = folder.path().join("stats.json");
     for schema in SCHEMAS {
         for extra in [&["--workers", "1"][..], &["--workers", "4", "--filter", "tcp", "--max-flows", "64"]] {
-            let mut args = vec!["replay", "--schema", schema, "--format", "none", "--stats", path.to_str().unwrap()];
+            let mut args =
+                vec!["replay", "--schema", schema, "--format", "none", "--stats", path.to_str().unwrap()];
             args.extend(extra);
             args.push("-");
             let output = tapline_with_input(&args, &capture);

@@ -13,11 +13,22 @@ fn rows_are_cicflowmeters() {
             if capture.extension().is_none_or(|ending| ending != "pcap") {
                 continue;
             }
-            let expected = sorted(&fs::read_to_string(capture.with_extension(format!("{version}.csv"))).unwrap());
+            let expected =
+                sorted(&fs::read_to_string(capture.with_extension(format!("{version}.csv"))).unwrap());
             for workers in ["1", "3"] {
                 let capture = capture.to_str().unwrap();
                 let output = tapline(&[
-                    "replay", "--schema", schema, "--format", "csv", "--quiet", "--workers", workers, "-o", "-", capture,
+                    "replay",
+                    "--schema",
+                    schema,
+                    "--format",
+                    "csv",
+                    "--quiet",
+                    "--workers",
+                    workers,
+                    "-o",
+                    "-",
+                    capture,
                 ]);
                 assert!(output.status.success(), "{capture}: {}", stderr(&output));
                 let text = String::from_utf8(output.stdout).unwrap();

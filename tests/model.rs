@@ -198,11 +198,11 @@ fn flows(packets: &[Packet]) -> Vec<Flow> {
             flow.decided_us = deadline_us;
         } else {
             flow.reason = "end_of_input";
-            flow.decided_us = i64::MAX;
+            flow.decided_us = i64::MAX / 2 + flow.last();
         }
         ended.push(flow);
     }
-    ended.sort_by_key(|flow| (flow.decided_us, flow.last(), flow.start(), flow.first));
+    ended.sort_by_key(|flow| (flow.decided_us, flow.start(), flow.first));
     ended
 }
 

@@ -12,8 +12,14 @@ fn the_labelled_corpus_is_accounted_for() {
     let Some(archive) = shared("corpus/captures.tar.zst") else { return };
     let corpus = unpacked(&archive, "corpus");
     let stats = corpus.join("stats.json");
-    let output =
-        tapline(&["replay", "--format", "none", "--stats", stats.to_str().unwrap(), corpus.to_str().unwrap()]);
+    let output = tapline(&[
+        "replay",
+        "--format",
+        "none",
+        "--stats",
+        stats.to_str().unwrap(),
+        corpus.to_str().unwrap(),
+    ]);
     // Damaged files are reported; nothing else may be wrong.
     assert!([Some(0), Some(65)].contains(&output.status.code()), "{}", stderr(&output));
     let stats: serde_json::Value = serde_json::from_slice(&fs::read(stats).unwrap()).unwrap();

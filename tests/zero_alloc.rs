@@ -81,8 +81,12 @@ fn decode_table_and_features_allocate_nothing_in_the_steady_state() {
     let mut run = |range: std::ops::Range<usize>| {
         for (at, (ts_us, bytes)) in frames[range].iter().enumerate() {
             let ts = Timestamp::from_micros(*ts_us);
-            let frame =
-                Frame { ts, link: LinkType::ETHERNET, wire_bytes: u32::try_from(bytes.len()).unwrap(), bytes };
+            let frame = Frame {
+                ts,
+                link: LinkType::ETHERNET,
+                wire_bytes: u32::try_from(bytes.len()).unwrap(),
+                bytes,
+            };
             table.push(&decoder.decode(&frame, at as u64).unwrap());
             if at % 500 == 0 {
                 table.tick(ts);

@@ -33,7 +33,7 @@ impl<S> Exporter<S> {
     pub(crate) fn write(&mut self, flow: &FlowRecord<S>) -> Result<(), ExportError> {
         self.exported.flows += 1;
         self.exported.packets += u64::from(flow.head.packets);
-        self.exported.by_reason[flow.end_reason as usize] += 1;
+        self.exported.by_reason[flow.head.end_reason as usize] += 1;
         self.exported.talkers.add(&flow.head);
         match &mut self.rows {
             Some(rows) => rows.write(flow),

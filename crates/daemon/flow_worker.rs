@@ -3,14 +3,18 @@
 //! A worker owns every `workers`-th shard, one table each. In: packets and ticks. Out: at each tick, the flows that
 //! have ended since the last one, in the order of rows ([`SortKey`]).
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
+
 use tapline_flow::{Ended, FlowTable, HashSeed, Rules, SHARDS, SortKey, TableCounters};
-use tapline_record::{FlowRecord, PacketRecord, Timestamp, Tracker};
+use tapline_record::{PacketRecord, Timestamp, Tracker};
 
 pub(crate) struct FlowWorker<T: Tracker> {
     tables: Vec<FlowTable<T>>,
     workers: usize,
-    /// Scratch of [`FlowWorker::drain`]: table and flow.
-    order: Vec<(Ended, u8)>,
+    /// Scratch of [`FlowWorker::drain`]: the first flow not yet emitted of each table, the table, and its place there.
+    heads: BinaryHeap<Reverse<(SortKey, usize, usize)>>,
 }
 
 /// What a worker did, for the accounts.
@@ -24,13 +28,20 @@ pub(crate) struct WorkerReport {
 impl<T: Tracker + Copy> FlowWorker<T> {
     /// The worker with number `index` of `workers`. The share of `flows_max` that a shard may hold does not depend on
     /// the number of workers.
-    pub(crate) fn new(index: usize, workers: usize, rules: Rules, tracker: T, flows_max: usize, seed: HashSeed) -> Self {
+    pub(crate) fn new(
+        index: usize,
+        workers: usize,
+        rules: Rules,
+        tracker: T,
+        flows_max: usize,
+        seed: HashSeed,
+    ) -> Self {
         let share = flows_max.div_ceil(SHARDS);
         let tables = (index..SHARDS).step_by(workers);
         Self {
             tables: tables.map(|_| FlowTable::new(rules, tracker, share, seed)).collect(),
             workers,
-            order: Vec::new(),
+            heads: BinaryHeap::with_capacity(SHARDS),
         }
     }
 
@@ -51,18 +62,34 @@ impl<T: Tracker + Copy> FlowWorker<T> {
         }
     }
 
-    /// Hands over the flows that have ended, in the order of rows; stops at the first error.
+    /// Hands over the flows that have ended, in the order of rows; stops at the first error. `emit` gets the table that
+    /// still holds the flow, and takes or releases it.
     pub(crate) fn drain<E>(
         &mut self,
-        mut emit: impl FnMut(SortKey, FlowRecord<T::State>) -> Result<(), E>,
+        mut emit: impl FnMut(&Ended, &mut FlowTable<T>) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.order.clear();
+        // Each table's list is sorted in its place, then the lists are merged: no flow is moved, nothing is copied.
+        self.heads.clear();
         for (index, table) in self.tables.iter_mut().enumerate() {
-            self.order.extend(table.ended().drain(..).map(|ended| (ended, index as u8)));
+            let ended = table.ended();
+            ended.sort_unstable_by_key(|ended| ended.order);
+            if let Some(first) = ended.first() {
+                self.heads.push(Reverse((first.order, index, 0)));
+            }
         }
-        self.order.sort_unstable_by_key(|(ended, _)| ended.order);
-        for (ended, table) in &self.order {
-            emit(ended.order, self.tables[usize::from(*table)].take(ended))?;
+        while let Some(mut head) = self.heads.peek_mut() {
+            let Reverse((order, index, at)) = &mut *head;
+            let table = &mut self.tables[*index];
+            let ended = table.ended()[*at];
+            emit(&ended, table)?;
+            *at += 1;
+            match table.ended().get(*at) {
+                Some(next) => *order = next.order,
+                None => {
+                    table.ended().clear();
+                    PeekMut::pop(head);
+                }
+            }
         }
         Ok(())
     }

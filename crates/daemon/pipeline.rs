@@ -14,7 +14,7 @@ use std::thread;
 
 use anyhow::{Context, anyhow};
 use tapline_export::ExportError;
-use tapline_flow::{HashSeed, Rules, SortKey};
+use tapline_flow::{Ended, FlowTable, HashSeed, Rules, SortKey};
 use tapline_record::{FlowRecord, PacketRecord, Timestamp, Tracker};
 
 use crate::exporter::{Exported, Exporter};
@@ -47,7 +47,11 @@ where
     T: Tracker + Copy + Send + Sync,
     T::State: Send,
 {
-    if workers == 1 { run_inline(reader, tables, tracker, exporter) } else { run_threads(reader, tables, tracker, workers, exporter) }
+    if workers == 1 {
+        run_inline(reader, tables, tracker, exporter)
+    } else {
+        run_threads(reader, tables, tracker, workers, exporter)
+    }
 }
 
 fn run_inline<T: Tracker + Copy>(
@@ -62,13 +66,24 @@ fn run_inline<T: Tracker + Copy>(
             Routed::Packet(packet, shard) => worker.push(&packet, shard),
             Routed::Tick(now) => {
                 worker.tick(now);
-                worker.drain(|_, flow| exporter.write(&flow))?;
+                worker.drain(|ended, table| write(&mut exporter, ended, table))?;
             }
         }
     }
     worker.finish();
-    worker.drain(|_, flow| exporter.write(&flow))?;
+    worker.drain(|ended, table| write(&mut exporter, ended, table))?;
     Ok((worker.report(), exporter.close()?))
+}
+
+/// Writes a flow where it lies, and lets it go.
+fn write<T: Tracker>(
+    exporter: &mut Exporter<T::State>,
+    ended: &Ended,
+    table: &mut FlowTable<T>,
+) -> Result<(), ExportError> {
+    exporter.write(table.ended_flow(ended))?;
+    table.release(ended);
+    Ok(())
 }
 
 fn run_threads<T>(
@@ -91,7 +106,8 @@ where
             let (flows_in, flows_out) = ring();
             to_workers.push(Lane { sender: packets_in, batch: PacketBatch::default() });
             from_workers.push(Stream::new(flows_out));
-            let worker = FlowWorker::new(index, workers, tables.rules, tracker, tables.flows_max, tables.seed);
+            let worker =
+                FlowWorker::new(index, workers, tables.rules, tracker, tables.flows_max, tables.seed);
             let thread = thread::Builder::new()
                 .name(format!("flow-{index}"))
                 .spawn_scoped(scope, move || drive_worker(worker, packets_out, flows_in))
@@ -209,8 +225,8 @@ fn drive_worker<T: Tracker + Copy>(
             Some(Then::Tick(now)) => worker.tick(now),
             Some(Then::Finish) => worker.finish(),
         }
-        worker.drain(|order, flow| {
-            ended.flows.push((order, flow));
+        worker.drain(|flow, table| {
+            ended.flows.push((flow.order, table.take(flow)));
             if ended.flows.len() == FLOWS_PER_BATCH { flows.send(&mut ended) } else { Ok(()) }
         })?;
         ended.epoch_ends = true;

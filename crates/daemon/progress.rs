@@ -16,10 +16,9 @@ impl Progress {
             return Self { bar: ProgressBar::hidden() };
         }
         let (bar, template) = match bytes_total {
-            Some(total) => (
-                ProgressBar::new(total),
-                "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg} eta {eta}",
-            ),
+            Some(total) => {
+                (ProgressBar::new(total), "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg} eta {eta}")
+            }
             None => (ProgressBar::new_spinner(), "{spinner} {bytes} {bytes_per_sec} {msg}"),
         };
         bar.set_draw_target(ProgressDrawTarget::stderr());

@@ -113,8 +113,7 @@ fn verdict(stats: &Stats, errors: Vec<CaptureError>) -> Result<(), Failure> {
         if !packets.unsupported_link_types.is_empty() {
             reasons.push(format!("link types {:?} are not supported", packets.unsupported_link_types));
         }
-        let message =
-            format!("none of {} packets could be decoded: {}", packets.seen, reasons.join(", "));
+        let message = format!("none of {} packets could be decoded: {}", packets.seen, reasons.join(", "));
         return Err(Failure::new(Code::Data, anyhow!(message)));
     }
     Ok(())

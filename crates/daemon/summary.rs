@@ -5,6 +5,9 @@ use std::fmt::Write;
 use crate::accounting::Stats;
 use crate::talkers::Talkers;
 
+/// Notices that are printed; more would push the figures off the screen.
+const NOTICES_MAX: usize = 5;
+
 /// The summary as text, lines ended.
 pub(crate) fn text(stats: &Stats, talkers: &Talkers) -> String {
     let packets = &stats.packets;
@@ -40,8 +43,11 @@ pub(crate) fn text(stats: &Stats, talkers: &Talkers) -> String {
         let label = if index == 0 { "talkers" } else { "" };
         let _ = writeln!(out, "{label:<8} {address} {} packets in {} flows", talk.packets, talk.flows);
     }
-    for notice in &stats.input.notices {
+    for notice in stats.input.notices.iter().take(NOTICES_MAX) {
         let _ = writeln!(out, "notice   {notice}");
+    }
+    if let Some(more) = stats.input.notices.len().checked_sub(NOTICES_MAX).filter(|more| *more > 0) {
+        let _ = writeln!(out, "         and {more} more notices, all of them in --stats");
     }
     out
 }

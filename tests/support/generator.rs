@@ -46,7 +46,8 @@ pub(crate) fn sequence(seed: u64, shape: Shape) -> Vec<Packet> {
     let hosts: Vec<Ipv4Addr> = (0..2 + random.below(4))
         .map(|i| Ipv4Addr::new(random.one_of(&[10, 188, 192, 127]), 0, 0, 1 + i as u8))
         .collect();
-    let ports: Vec<u16> = (0..1 + random.below(4)).map(|_| random.one_of(&[22, 53, 80, 443, 1024, 50_000])).collect();
+    let ports: Vec<u16> =
+        (0..1 + random.below(4)).map(|_| random.one_of(&[22, 53, 80, 443, 1024, 50_000])).collect();
     let protocols: &[u8] = random.one_of(&[&[6][..], &[6, 17], &[6, 17, 1], &[6, 17, 1, 2, 47], &[1, 17]]);
     let mut now_us: i64 = 1_500_000_000_000_000 + random.below(1_000_000_000) as i64;
     let mut packets = Vec::with_capacity(shape.packets);
@@ -61,7 +62,8 @@ pub(crate) fn sequence(seed: u64, shape: Shape) -> Vec<Packet> {
             _ => random.below(300_000) as i64,
         };
         now_us += gap;
-        let ts_us = if random.chance(shape.out_of_order) { now_us - random.below(3_000_000) as i64 } else { now_us };
+        let ts_us =
+            if random.chance(shape.out_of_order) { now_us - random.below(3_000_000) as i64 } else { now_us };
         let src = random.one_of(&hosts);
         let mut dst = random.one_of(&hosts);
         while dst == src && !shape.loopback {

@@ -61,7 +61,8 @@ pub(crate) fn unpacked(archive: &Path, name: &str) -> PathBuf {
     let done = folder.join(".unpacked");
     if !done.exists() {
         std::fs::create_dir_all(&folder).unwrap();
-        let status = Command::new("tar").arg("--zstd").arg("-xf").arg(archive).arg("-C").arg(&folder).status();
+        let status =
+            Command::new("tar").arg("--zstd").arg("-xf").arg(archive).arg("-C").arg(&folder).status();
         assert!(status.unwrap().success(), "unpacking {}", archive.display());
         std::fs::write(done, "").unwrap();
     }
@@ -72,6 +73,7 @@ pub(crate) fn unpacked(archive: &Path, name: &str) -> PathBuf {
 pub(crate) fn column<'a>(csv: &'a str, name: &str) -> Vec<&'a str> {
     let mut lines = csv.lines();
     let header = lines.next().unwrap();
-    let at = header.split(',').position(|column| column == name).unwrap_or_else(|| panic!("no column {name}"));
+    let at =
+        header.split(',').position(|column| column == name).unwrap_or_else(|| panic!("no column {name}"));
     lines.map(|line| line.split(',').nth(at).unwrap()).collect()
 }

@@ -17,8 +17,26 @@ pub struct Bulk {
     pub duration_us: u32,
     start_us: u32,
     last_us: u32,
-    candidate_packets: u32,
-    candidate_bytes: u32,
+    /// Data packets of the candidate, counted to [`PACKETS_MIN`] only, and their bytes, of interest as long as there
+    /// are fewer than [`PACKETS_MIN`]: three packets of at most 256 KiB. Together in one word, for the flow's size.
+    candidate: Candidate,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Candidate(u32);
+
+impl Candidate {
+    const fn new(packets: u32, bytes: u32) -> Self {
+        Self(bytes << 3 | packets)
+    }
+
+    const fn packets(self) -> u32 {
+        self.0 & 0b111
+    }
+
+    const fn bytes(self) -> u32 {
+        self.0 >> 3
+    }
 }
 
 impl Bulk {
@@ -31,8 +49,7 @@ impl Bulk {
             duration_us: 0,
             start_us: 0,
             last_us: 0,
-            candidate_packets: 0,
-            candidate_bytes: 0,
+            candidate: Candidate::new(0, 0),
         }
     }
 
@@ -41,21 +58,22 @@ impl Bulk {
     #[inline]
     #[must_use]
     pub fn add(&mut self, at_us: u32, payload_bytes: u32) -> u32 {
-        if self.candidate_packets == 0 || at_us.saturating_sub(self.last_us) > GAP_MAX_US {
+        let packets = self.candidate.packets();
+        if packets == 0 || at_us.saturating_sub(self.last_us) > GAP_MAX_US {
             self.start_us = at_us;
             self.last_us = at_us;
-            self.candidate_packets = 1;
-            self.candidate_bytes = payload_bytes;
+            self.candidate = Candidate::new(1, payload_bytes);
             return 0;
         }
-        self.candidate_packets = self.candidate_packets.saturating_add(1);
+        let bytes = self.candidate.bytes() + payload_bytes;
         let mut added = 0;
-        if self.candidate_packets < PACKETS_MIN {
-            self.candidate_bytes += payload_bytes;
-        } else if self.candidate_packets == PACKETS_MIN {
+        if packets + 1 < PACKETS_MIN {
+            self.candidate = Candidate::new(packets + 1, bytes);
+        } else if packets + 1 == PACKETS_MIN {
+            self.candidate = Candidate::new(PACKETS_MIN, 0);
             self.bulks += 1;
             self.packets += PACKETS_MIN;
-            added = self.candidate_bytes + payload_bytes;
+            added = bytes;
             self.duration_us += at_us.saturating_sub(self.start_us);
         } else {
             self.packets += 1;
@@ -69,7 +87,7 @@ impl Bulk {
     /// A data packet of the other direction breaks the candidate.
     #[inline]
     pub fn interrupt(&mut self) {
-        self.candidate_packets = 0;
+        self.candidate = Candidate::new(0, 0);
     }
 
     /// Bytes per bulk; 0 without bulks.

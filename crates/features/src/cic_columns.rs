@@ -932,8 +932,9 @@ fn rate(f: &Flow, amount: f64) -> Cell {
     if is_gints(f) && duration_us == 0 {
         return Cell::Int(-1);
     }
-    // Of duration 0 this is Infinity, or NaN where the amount is 0 too: as in Java.
-    Cell::Float(amount / (duration_us as f64 / 1_000_000.0))
+    // Of duration 0 this is Infinity, or NaN where the amount is 0 too: as in Java. Nothing over a negative duration is
+    // a negative zero, which the golden rows print without its sign: hence the sum.
+    Cell::Float(amount / (duration_us as f64 / 1_000_000.0) + 0.0)
 }
 
 fn packets_per_s(f: &Flow, side: usize) -> f64 {

@@ -116,6 +116,7 @@ mod tests {
             packets: 1,
             initiator_is_lo: src_is_lo,
             id_is_lo: src_is_lo,
+            end_reason: tapline_record::EndReason::Idle,
         };
         assert_eq!(community_id(&head).as_str(), expect);
     }

@@ -8,7 +8,8 @@ pub const EARLY_PACKETS: usize = 16;
 /// Size, gap, flags and direction of the first [`EARLY_PACKETS`] packets.
 #[derive(Clone, Copy, Debug)]
 pub struct Early {
-    gap_us: [u32; EARLY_PACKETS],
+    /// From the second packet on: the first has no gap.
+    gap_us: [u32; EARLY_PACKETS - 1],
     payload_bytes: [u16; EARLY_PACKETS],
     tcp_flags: [u8; EARLY_PACKETS],
     backward: u16,
@@ -19,7 +20,7 @@ impl Early {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            gap_us: [0; EARLY_PACKETS],
+            gap_us: [0; EARLY_PACKETS - 1],
             payload_bytes: [0; EARLY_PACKETS],
             tcp_flags: [0; EARLY_PACKETS],
             backward: 0,
@@ -33,7 +34,9 @@ impl Early {
         if at >= EARLY_PACKETS {
             return;
         }
-        self.gap_us[at] = gap_us;
+        if let Some(before) = at.checked_sub(1) {
+            self.gap_us[before] = gap_us;
+        }
         self.payload_bytes[at] = u16::try_from(packet.payload_bytes).unwrap_or(u16::MAX);
         self.tcp_flags[at] = packet.tcp_flags;
         self.backward |= (direction.index() as u16) << at;
@@ -57,9 +60,8 @@ impl Early {
     /// Gaps to the packet before, at most 2^31 - 1; the first is 0.
     #[must_use]
     pub fn gaps_us(&self, packets: u32) -> IntList {
-        IntList::collect(
-            self.gap_us[..kept(packets)].iter().map(|gap| i32::try_from(*gap).unwrap_or(i32::MAX)),
-        )
+        let gaps = self.gap_us.iter().map(|gap| i32::try_from(*gap).unwrap_or(i32::MAX));
+        IntList::collect(std::iter::once(0).chain(gaps).take(kept(packets)))
     }
 
     /// TCP flag bytes.

@@ -67,15 +67,15 @@ pub const TAPLINE_1: &[Column<Flow>] = &[
         name: "vlan",
         kind: Kind::Int,
         unit: "",
-        definition: "Outer VLAN identifier of the first packet; 0 if untagged",
-        cell: |f| Cell::Int(i64::from(f.state.vlan[0])),
+        definition: "Outer VLAN identifier; 0 if untagged, or if VLANs are left out of the flow key",
+        cell: |f| Cell::Int(i64::from(f.head.key.vlan[0])),
     },
     Column {
         name: "vlan_inner",
         kind: Kind::Int,
         unit: "",
-        definition: "Inner VLAN identifier (QinQ) of the first packet; 0 if none",
-        cell: |f| Cell::Int(i64::from(f.state.vlan[1])),
+        definition: "Inner VLAN identifier (QinQ); 0 if none, or if VLANs are left out of the flow key",
+        cell: |f| Cell::Int(i64::from(f.head.key.vlan[1])),
     },
     Column {
         name: "tunnel",
@@ -138,7 +138,7 @@ pub const TAPLINE_1: &[Column<Flow>] = &[
         kind: Kind::Text,
         unit: "",
         definition: "idle, active, fin, rst, replaced (new connection on the tuple), evicted, end_of_input",
-        cell: |f| Cell::Name(f.end_reason.name()),
+        cell: |f| Cell::Name(f.head.end_reason.name()),
     },
     Column {
         name: "fwd_pkts",

@@ -3,6 +3,8 @@
 //! In: [`PacketRecord`]s in capture order, and ticks of packet time. Out: [`Ended`] flows, each to be taken once. A flow
 //! that ended stays in the slab, out of the index, until it is drained; so a drain can sort without moving flows.
 
+use std::collections::HashSet;
+
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 use tapline_record::{
@@ -37,19 +39,17 @@ pub struct HashSeed(pub u64, pub u64);
 pub struct Ended {
     /// Where its row stands among all rows.
     pub order: SortKey,
-    /// Its number, for [`FlowTable::take`].
+    /// Its number, for [`FlowTable::ended_flow`], [`FlowTable::take`] and [`FlowTable::release`].
     pub id: u32,
-    /// Why it ended.
-    pub reason: EndReason,
 }
 
 /// The order of rows. Under Tapline's rules: when the flow's end was certain (last packet plus timeout, the cutting
-/// packet, the evicting packet), then last packet, first packet, ordinal of the first packet. Under CICFlowMeter's: the
-/// packet that ended the flow; flows that the input's end cut come last, by their first packet.
+/// packet, the evicting packet), then first packet; flows that the input's end cut come last, by their last packet. Under
+/// CICFlowMeter's: the packet that ended the flow; flows that the input's end cut come last, by their first packet. What
+/// is equal in all that is ordered by the ordinal of its first packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SortKey {
     decided: i64,
-    last: i64,
     start: i64,
     first_ordinal: u64,
 }
@@ -62,10 +62,9 @@ struct Slot {
 }
 
 struct Entry<S> {
-    head: FlowHead,
+    flow: FlowRecord<S>,
     life: Lifetime,
     links: Links,
-    state: S,
 }
 
 impl<T: Tracker> FlowTable<T> {
@@ -92,23 +91,23 @@ impl<T: Tracker> FlowTable<T> {
         let hash = self.hash(&key);
         let found = self
             .index
-            .find(spread(hash), |slot| slot.hash == hash && self.slab.get(slot.id).head.key == key)
+            .find(spread(hash), |slot| slot.hash == hash && self.slab.get(slot.id).flow.head.key == key)
             .map(|slot| slot.id);
         let Some(id) = found else {
             return self.open_fresh(key, src_is_lo, hash, packet, None);
         };
 
         let entry = self.slab.get_mut(id);
-        let direction = self.rules.direction(&entry.head, packet, src_is_lo);
+        let direction = self.rules.direction(&entry.flow.head, packet, src_is_lo);
         let closing = entry.life.closing;
         let step = match &self.rules {
             Rules::Tapline { timeouts, .. } => {
-                lifetime_tapline::step(timeouts, &entry.head, &mut entry.life, packet, direction)
+                lifetime_tapline::step(timeouts, &entry.flow.head, &mut entry.life, packet, direction)
             }
             Rules::Cic { version, flow_timeout_us } => lifetime_cic::step(
                 *version,
                 *flow_timeout_us,
-                &entry.head,
+                &entry.flow.head,
                 &mut entry.life,
                 packet,
                 direction,
@@ -155,7 +154,7 @@ impl<T: Tracker> FlowTable<T> {
     /// Ends a flow whose deadline has passed; one whose deadline has moved is armed anew.
     fn end_if_due(&mut self, timeouts: &Timeouts, id: u32, now: Timestamp) {
         let entry = self.slab.get(id);
-        let deadline_us = lifetime_tapline::deadline_us(timeouts, &entry.head, &entry.life);
+        let deadline_us = lifetime_tapline::deadline_us(timeouts, &entry.flow.head, &entry.life);
         if deadline_us <= now.micros {
             let reason = lifetime_tapline::quiet_reason(&entry.life);
             self.end(id, reason, deadline_us);
@@ -168,17 +167,25 @@ impl<T: Tracker> FlowTable<T> {
         }
     }
 
-    /// Ends every flow: the input is over.
+    /// Ends every flow: the input is over. Index and wheel are given up whole, which is faster than flow by flow.
     pub fn finish(&mut self) {
-        let live: Vec<u32> = self.index.iter().map(|slot| slot.id).collect();
+        self.index = HashTable::new();
+        self.wheel = TimerWheel::new();
+        let waiting: HashSet<u32> = self.ended.iter().map(|ended| ended.id).collect();
+        self.ended.reserve_exact(self.slab.len() - waiting.len());
         let tapline = matches!(self.rules, Rules::Tapline { .. });
-        for id in live {
-            let head = self.slab.get(id).head;
-            let mut order = SortKey::of(i64::MAX, &head);
-            if !tapline {
-                order.last = 0;
+        for id in 0..self.slab.end() {
+            let Some(entry) = self.slab.get_present(id).filter(|_| !waiting.contains(&id)) else { continue };
+            let head = &mut entry.flow.head;
+            head.end_reason = EndReason::EndOfInput;
+            if head.packets < self.rules.packets_min() {
+                self.counters.non_flow[NonFlow::OnePacketFlow as usize] += u64::from(head.packets);
+                self.slab.release(id);
+                continue;
             }
-            self.end_in_order(id, EndReason::EndOfInput, order);
+            // After everything that was decided before.
+            let decided = if tapline { (i64::MAX / 2).saturating_add(head.last.micros) } else { i64::MAX };
+            self.ended.push(Ended { order: SortKey::of(decided, head), id });
         }
     }
 
@@ -187,10 +194,20 @@ impl<T: Tracker> FlowTable<T> {
         &mut self.ended
     }
 
+    /// An ended flow, in its place.
+    #[must_use]
+    pub fn ended_flow(&self, ended: &Ended) -> &FlowRecord<T::State> {
+        &self.slab.get(ended.id).flow
+    }
+
     /// Takes an ended flow out of the table.
     pub fn take(&mut self, ended: &Ended) -> FlowRecord<T::State> {
-        let Entry { head, state, .. } = self.slab.take(ended.id);
-        FlowRecord { head, state, end_reason: ended.reason }
+        self.slab.take(ended.id).flow
+    }
+
+    /// Drops an ended flow.
+    pub fn release(&mut self, ended: &Ended) {
+        self.slab.release(ended.id);
     }
 
     /// Flows that are live now.
@@ -202,7 +219,7 @@ impl<T: Tracker> FlowTable<T> {
     /// Packets in live flows, counted from the flows themselves.
     #[must_use]
     pub fn live_packets(&self) -> u64 {
-        self.index.iter().map(|slot| u64::from(self.slab.get(slot.id).head.packets)).sum()
+        self.index.iter().map(|slot| u64::from(self.slab.get(slot.id).flow.head.packets)).sum()
     }
 
     /// What the table has done so far.
@@ -249,6 +266,7 @@ impl<T: Tracker> FlowTable<T> {
             packets: 1,
             initiator_is_lo,
             id_is_lo: id_is_lo.unwrap_or(initiator_is_lo),
+            end_reason: EndReason::EndOfInput,
         };
         let direction = self.rules.direction(&head, packet, src_is_lo);
         let state = self.tracker.open(Opening { head: &head, packet, direction, continues: None });
@@ -268,7 +286,7 @@ impl<T: Tracker> FlowTable<T> {
         // The ended flow leaves the index but not yet the slab: the next flow may take over from it.
         let (old_head, old_life, hash) = {
             let old = self.slab.get(id);
-            (old.head, old.life, self.hash(&old.head.key))
+            (old.flow.head, old.life, self.hash(&old.flow.head.key))
         };
         self.end(id, reason, decided);
         match next {
@@ -293,7 +311,7 @@ impl<T: Tracker> FlowTable<T> {
                     head: &head,
                     packet,
                     direction,
-                    continues: old.map(|old| (&old_head, &mut old.state)),
+                    continues: old.map(|old| (&old_head, &mut old.flow.state)),
                 });
                 let life = match self.rules {
                     Rules::Tapline { .. } => old_life,
@@ -320,7 +338,7 @@ impl<T: Tracker> FlowTable<T> {
             }
         }
         let deadline_second = deadline_second(&self.rules, &head, &life);
-        let id = self.slab.insert(Entry { head, life, links: Links::unarmed(), state });
+        let id = self.slab.insert(Entry { flow: FlowRecord { head, state }, life, links: Links::unarmed() });
         self.wheel.arm(&mut self.slab, id, deadline_second);
         self.index.insert_unique(spread(hash), Slot { hash, id }, |slot| spread(slot.hash));
         self.counters.flows_opened += 1;
@@ -329,7 +347,7 @@ impl<T: Tracker> FlowTable<T> {
 
     fn rearm(&mut self, id: u32) {
         let entry = self.slab.get(id);
-        let second = deadline_second(&self.rules, &entry.head, &entry.life);
+        let second = deadline_second(&self.rules, &entry.flow.head, &entry.life);
         self.wheel.disarm(&mut self.slab, id);
         self.wheel.arm(&mut self.slab, id, second);
     }
@@ -339,7 +357,7 @@ impl<T: Tracker> FlowTable<T> {
     fn evict(&mut self, packet: &PacketRecord) {
         while let Some((id, second)) = self.wheel.earliest() {
             let entry = self.slab.get(id);
-            let due = deadline_second(&self.rules, &entry.head, &entry.life);
+            let due = deadline_second(&self.rules, &entry.flow.head, &entry.life);
             if due > second && self.wheel.can_hold(due, second) {
                 self.wheel.disarm(&mut self.slab, id);
                 self.wheel.arm(&mut self.slab, id, due);
@@ -353,22 +371,18 @@ impl<T: Tracker> FlowTable<T> {
     }
 
     fn end(&mut self, id: u32, reason: EndReason, decided: i64) {
-        let order = SortKey::of(decided, &self.slab.get(id).head);
-        self.end_in_order(id, reason, order);
-    }
-
-    fn end_in_order(&mut self, id: u32, reason: EndReason, order: SortKey) {
         self.wheel.disarm(&mut self.slab, id);
-        let head = &self.slab.get(id).head;
-        let (hash, packets) = (self.hash(&head.key), head.packets);
-        if let Ok(slot) = self.index.find_entry(spread(hash), |slot| slot.id == id) {
+        let head = &mut self.slab.get_mut(id).flow.head;
+        head.end_reason = reason;
+        let head = *head;
+        if let Ok(slot) = self.index.find_entry(spread(self.hash(&head.key)), |slot| slot.id == id) {
             slot.remove();
         }
-        if packets < self.rules.packets_min() {
-            self.counters.non_flow[NonFlow::OnePacketFlow as usize] += u64::from(packets);
-            self.slab.take(id);
+        if head.packets < self.rules.packets_min() {
+            self.counters.non_flow[NonFlow::OnePacketFlow as usize] += u64::from(head.packets);
+            self.slab.release(id);
         } else {
-            self.ended.push(Ended { order, id, reason });
+            self.ended.push(Ended { order: SortKey::of(decided, &head), id });
         }
     }
 }
@@ -385,7 +399,7 @@ impl<T: Tracker> std::fmt::Debug for FlowTable<T> {
 
 impl SortKey {
     const fn of(decided: i64, head: &FlowHead) -> Self {
-        Self { decided, last: head.last.micros, start: head.start.micros, first_ordinal: head.first_ordinal }
+        Self { decided, start: head.start.micros, first_ordinal: head.first_ordinal }
     }
 }
 
@@ -404,10 +418,10 @@ fn book<T: Tracker>(
     direction: Direction,
     activity: Activity,
 ) {
-    tracker.add(&entry.head, &mut entry.state, packet, direction, activity);
-    entry.head.packets = entry.head.packets.saturating_add(1);
-    entry.head.last = match rules {
-        Rules::Tapline { .. } => entry.head.last.max(packet.ts),
+    tracker.add(&entry.flow.head, &mut entry.flow.state, packet, direction, activity);
+    entry.flow.head.packets = entry.flow.head.packets.saturating_add(1);
+    entry.flow.head.last = match rules {
+        Rules::Tapline { .. } => entry.flow.head.last.max(packet.ts),
         Rules::Cic { .. } => packet.ts,
     };
 }

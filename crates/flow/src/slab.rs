@@ -49,6 +49,24 @@ impl<T> Slab<T> {
         self.chunks[chunk][at].take().expect("an entry is taken once")
     }
 
+    /// Drops the entry.
+    pub(crate) fn release(&mut self, id: u32) {
+        let (chunk, at) = split(id);
+        self.free.push(id);
+        self.chunks[chunk][at] = None;
+    }
+
+    /// Entries present.
+    pub(crate) fn len(&self) -> usize {
+        self.end() as usize - self.free.len()
+    }
+
+    /// One more than the largest number ever given.
+    pub(crate) fn end(&self) -> u32 {
+        let last = self.chunks.last().map_or(0, Vec::len);
+        (self.chunks.len().saturating_sub(1) * CHUNK + last) as u32
+    }
+
     /// The entry, or `None` when it was taken.
     pub(crate) fn get_present(&mut self, id: u32) -> Option<&mut T> {
         let (chunk, at) = split(id);

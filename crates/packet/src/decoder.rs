@@ -96,7 +96,7 @@ impl Decoder {
         record.vlan = network.vlan;
         let payload = self.read_packet(&network, &mut record)?;
         if tunnel::is_likely(&record) && !record.later_fragment {
-            self.decapsulate(&mut record, payload);
+            record = self.decapsulate(record, payload);
         }
         Ok(record)
     }
@@ -107,8 +107,9 @@ impl Decoder {
         &self.counters
     }
 
-    /// Reads IP and transport headers into `record`; returns what follows the IP headers.
-    #[inline]
+    /// Reads IP and transport headers into `record`; returns what follows the IP headers. Whatever is called out of line
+    /// gets the record by value: the record of a plain packet then never leaves the registers before it is complete.
+    #[inline(always)]
     fn read_packet<'a>(
         &mut self,
         network: &Network<'a>,
@@ -122,12 +123,12 @@ impl Decoder {
             Fragment::Whole => transport::read(ip.payload, record)?,
             Fragment::First(id) => {
                 transport::read(ip.payload, record)?;
-                self.fragments.remember(id, record, &mut self.counters);
+                self.fragments.remember(id, *record, &mut self.counters);
             }
             Fragment::Later(id) => {
                 record.later_fragment = true;
                 record.payload_bytes = ip.payload.wire;
-                self.fragments.join(id, record, &mut self.counters);
+                *record = self.fragments.join(id, *record, &mut self.counters);
             }
         }
         Ok(ip.payload)
@@ -137,18 +138,17 @@ impl Decoder {
     /// fragments that follow it stay with the outer addresses, as nothing tells what they carry.
     #[cold]
     #[inline(never)]
-    fn decapsulate(&mut self, record: &mut PacketRecord, payload: View<'_>) {
-        let mut payload = payload;
+    fn decapsulate(&mut self, mut record: PacketRecord, mut payload: View<'_>) -> PacketRecord {
         for _ in 0..MAX_LAYERS {
             if record.later_fragment {
-                return;
+                return record;
             }
-            let inner = match tunnel::peel(record, payload, &self.decapsulate) {
+            let inner = match tunnel::peel(&record, payload, &self.decapsulate) {
                 Ok(Some(inner)) => inner,
-                Ok(None) => return,
+                Ok(None) => return record,
                 Err(_) => {
                     self.counters.inner_undecoded += 1;
-                    return;
+                    return record;
                 }
             };
             let mut packet = blank_record(record.ts, record.ordinal, record.wire_bytes);
@@ -157,15 +157,16 @@ impl Decoder {
             packet.tunnel_id = inner.id;
             let Ok(after) = self.read_packet(&inner.network, &mut packet) else {
                 self.counters.inner_undecoded += 1;
-                return;
+                return record;
             };
             self.counters.decapsulated.count(inner.kind);
-            *record = packet;
+            record = packet;
             payload = after;
         }
-        if matches!(tunnel::peel(record, payload, &self.decapsulate), Ok(Some(_))) {
+        if matches!(tunnel::peel(&record, payload, &self.decapsulate), Ok(Some(_))) {
             self.counters.tunnels_too_deep += 1;
         }
+        record
     }
 }
 

@@ -18,19 +18,19 @@ pub(crate) struct Network<'a> {
 pub(crate) type Vlan = [u16; 2];
 
 /// Splits an Ethernet II or IEEE 802.3 header off: ethertype (or 802.3 length) and the rest.
-#[inline]
+#[inline(always)]
 pub(crate) fn open(frame: View<'_>) -> Result<(u16, View<'_>), Skip> {
     let (header, rest) = frame.split::<HEADER>().ok_or(Skip::TruncatedLink)?;
     Ok((be16::<ETHERTYPE, _>(header), rest))
 }
 
 /// Climbs from an ethertype to the IP packet.
-#[inline]
+#[inline(always)]
 pub(crate) fn climb(ethertype: u16, packet: View<'_>) -> Result<Network<'_>, Skip> {
     climb_within(MAX_LAYERS, ethertype, packet)
 }
 
-#[inline]
+#[inline(always)]
 fn climb_within(mut layers: usize, mut ethertype: u16, mut packet: View<'_>) -> Result<Network<'_>, Skip> {
     let mut vlan = [0; 2];
     loop {
@@ -46,14 +46,16 @@ fn climb_within(mut layers: usize, mut ethertype: u16, mut packet: View<'_>) -> 
             }
             _ => {
                 let layers = layers.checked_sub(1).ok_or(Skip::NestedTooDeep)?;
-                return climb_odd(layers, ethertype, packet, vlan);
+                // Not returned as it is: that would keep the common result in memory and not in registers.
+                let network = climb_odd(layers, ethertype, packet, vlan)?;
+                return Ok(network);
             }
         }
     }
 }
 
 /// Stores the identifier of a tag where there is room for it.
-#[inline]
+#[inline(always)]
 pub(crate) fn push_tag(vlan: &mut Vlan, control: u16) {
     let id = control & 0x0fff;
     if let Some(slot) = vlan.iter_mut().find(|slot| **slot == 0) {

@@ -35,7 +35,7 @@ pub(crate) struct IpPayload<'a> {
 }
 
 /// Reads an IPv4 header (RFC 791) with its options, and an authentication header behind it.
-#[inline]
+#[inline(always)]
 pub(crate) fn read_v4<'a>(
     packet: View<'a>,
     record: &mut PacketRecord,
@@ -77,7 +77,7 @@ pub(crate) fn read_v4<'a>(
 }
 
 /// Reads an IPv6 header (RFC 8200) and its extension headers.
-#[inline]
+#[inline(always)]
 pub(crate) fn read_v6<'a>(
     packet: View<'a>,
     record: &mut PacketRecord,

@@ -9,10 +9,14 @@ use crate::view::{View, be16};
 use crate::{ieee802_11, ppp};
 
 /// Takes the link header off: the ethertype of what follows, and what follows.
-#[inline]
+#[inline(always)]
 pub(crate) fn open<'a>(frame: &Frame<'a>) -> Result<(u16, View<'a>), Skip> {
     let view = View::of_frame(frame.bytes, frame.wire_bytes);
-    if frame.link == LinkType::ETHERNET { ethernet::open(view) } else { open_other(frame.link, view) }
+    if frame.link == LinkType::ETHERNET {
+        return ethernet::open(view);
+    }
+    let (ethertype, rest) = open_other(frame.link, view)?;
+    Ok((ethertype, rest))
 }
 
 #[inline(never)]

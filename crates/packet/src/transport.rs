@@ -7,7 +7,7 @@ use crate::view::{View, be16, be32};
 
 /// Reads the header of `packet.protocol` at the start of `payload`, which is what follows the IP headers and ends with
 /// the IP packet.
-#[inline]
+#[inline(always)]
 pub(crate) fn read(payload: View<'_>, packet: &mut PacketRecord) -> Result<(), Skip> {
     match packet.protocol {
         protocol::TCP => {
@@ -26,13 +26,14 @@ pub(crate) fn read(payload: View<'_>, packet: &mut PacketRecord) -> Result<(), S
             // Not from UDP's own length field: it may be 0 (jumbograms, offload) or a lie.
             packet.payload_bytes = payload.wire.saturating_sub(UDP_HEADER as u32);
         }
-        _ => return read_other(payload, packet),
+        _ => *packet = read_other(payload, *packet)?,
     }
     Ok(())
 }
 
+/// By value, so that the common record can stay in registers.
 #[inline(never)]
-fn read_other(payload: View<'_>, packet: &mut PacketRecord) -> Result<(), Skip> {
+fn read_other(payload: View<'_>, mut packet: PacketRecord) -> Result<PacketRecord, Skip> {
     let header_bytes = match packet.protocol {
         protocol::ICMP | protocol::ICMPV6 => {
             let Some(&[kind, code, _, _]) = payload.bytes.first_chunk() else {
@@ -54,7 +55,7 @@ fn read_other(payload: View<'_>, packet: &mut PacketRecord) -> Result<(), Skip> 
     };
     packet.l4_header_bytes = header_bytes as u16;
     packet.payload_bytes = payload.wire.saturating_sub(header_bytes);
-    Ok(())
+    Ok(packet)
 }
 
 /// Ports, numbers, flags and window of a TCP header (RFC 9293).

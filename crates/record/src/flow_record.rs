@@ -11,8 +11,6 @@ pub struct FlowRecord<S> {
     pub head: FlowHead,
     /// What the [`Tracker`](crate::Tracker) keeps.
     pub state: S,
-    /// Why the flow ended.
-    pub end_reason: EndReason,
 }
 
 /// The part of a flow that the table needs for its own rules.
@@ -33,7 +31,11 @@ pub struct FlowHead {
     /// Whether the flow's identifier names the `lo` endpoint first. CICFlowMeter keeps the identifier of the first
     /// flow of a tuple when a later one turns round; elsewhere the same as `initiator_is_lo`.
     pub id_is_lo: bool,
+    /// Why the flow ended; of no meaning while it lives. (It stands here because the head has a byte to spare.)
+    pub end_reason: EndReason,
 }
+
+const _: () = assert!(size_of::<FlowHead>() == 80, "640 bytes a live flow");
 
 /// Why a flow ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
