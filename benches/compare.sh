@@ -57,6 +57,18 @@ build() {
     rustc --edition 2024 -O -o "$BENCH/trace" benches/trace.rs
 }
 
+# What the figures were taken with.
+describe_machine() {
+    sed -n 's/^model name[^:]*: /processor: /p' /proc/cpuinfo | sort | uniq -c | sed 's/^ *//'
+    sed -n 's/^MemTotal: */memory: /p' /proc/meminfo
+    printf 'kernel: %s\n' "$(uname -sr)"
+    printf 'compiler: %s\n' "$(rustc --version)"
+    "$TAPLINE" --version
+    dpkg-query -W -f '${Package}: ${Version}\n' nfdump softflowd argus-server 2>/dev/null || true
+    printf 'nfstream: %s\n' "$NFSTREAM"
+    printf 'load before: %s\n' "$(cut -d ' ' -f 1-3 /proc/loadavg)"
+}
+
 # ---- Traces ----
 
 # make_trace NAME READY PARAMETERS...: prints the path. A kept trace is used again if its parameters were the same.
@@ -244,6 +256,7 @@ fi
 [ -x /usr/bin/time ] || die "GNU time is missing (package time)"
 build
 write_nfstream_script
+describe_machine >"$BENCH/machine.txt"
 
 printf 'trace\ttool\trun\tpackets\tcpu_s\twall_s\tpeak_kib\tstatus\tcounted\n' >"$RAW"
 mapfile -t options < <(grow_options)
@@ -277,4 +290,5 @@ rm -rf "$WORK/nfpcapd" "$WORK/rows.csv" "$WORK/argus.out"
 
 summarise >"$TABLE"
 if command -v column >/dev/null; then column -t -s "$(printf '\t')" "$TABLE"; else cat "$TABLE"; fi
-say "kept: $TABLE (medians), $RAW (every run)"
+printf 'load after: %s\n' "$(cut -d ' ' -f 1-3 /proc/loadavg)" >>"$BENCH/machine.txt"
+say "kept: $TABLE (medians), $RAW (every run), $BENCH/machine.txt"
