@@ -6,71 +6,84 @@
 
 use tapline_record::{Frame, PacketRecord, protocol};
 
-use crate::decoder::{Profile, blank_record};
+use crate::decoder::{Around, Profile, record};
 use crate::ethernet::{self, Vlan, ethertype};
-use crate::ip::{self, mapped};
+use crate::fragment::Fragment;
+use crate::ip::{self, Ip, IpVersion, mapped};
 use crate::link;
 use crate::skip::Skip;
-use crate::transport::{self, TCP_HEADER, UDP_HEADER};
-use crate::view::{View, be16, field};
+use crate::transport::{self, Segment, TCP_HEADER, UDP_HEADER};
+use crate::view::{View, be16, be32};
 
 /// Decodes a frame as `profile` does, which is not Tapline's own.
 pub(crate) fn decode(profile: Profile, frame: &Frame<'_>, ordinal: u64) -> Result<PacketRecord, Skip> {
     let (ethertype, packet) = link::open(frame)?;
     let (packet, vlan) = climb(ethertype, packet)?;
-    let mut record = blank_record(frame.ts, ordinal, frame.wire_bytes);
-    record.vlan = vlan;
-
     let header = packet.bytes.first_chunk::<{ ip::V4_HEADER }>().ok_or(Skip::TruncatedIp)?;
-    record.ip_version = 4;
-    record.src = mapped(field::<{ ip::V4_SRC }, 4, _>(header));
-    record.dst = mapped(field::<{ ip::V4_DST }, 4, _>(header));
-    record.ttl = header[ip::V4_TTL];
-    record.later_fragment = be16::<{ ip::V4_FRAGMENT }, _>(header) & 0x1fff != 0;
-
     let captured = packet.bytes.len();
     let end = match usize::from(be16::<{ ip::V4_TOTAL_LENGTH }, _>(header)) {
         0 => captured,
         total => total.min(captured),
     };
-    record.ip_bytes = u32::try_from(end).unwrap_or(u32::MAX);
-    if record.later_fragment {
-        return Ok(record);
-    }
+    let later_fragment = be16::<{ ip::V4_FRAGMENT }, _>(header) & 0x1fff != 0;
+    let (protocol, segment) = if later_fragment {
+        (0, Segment::default())
+    } else {
+        read_transport(profile, header, packet.bytes, end)?
+    };
+    let ip = Ip {
+        version: IpVersion::V4,
+        src: mapped(be32::<{ ip::V4_SRC }, _>(header)),
+        dst: mapped(be32::<{ ip::V4_DST }, _>(header)),
+        ttl: header[ip::V4_TTL],
+        protocol,
+        ip_bytes: u32::try_from(end).unwrap_or(u32::MAX),
+        payload: packet,
+        fragment: Fragment::Whole,
+    };
+    let around = Around { vlan, ..Around::of(frame, ordinal) };
+    Ok(PacketRecord { later_fragment, ..record(&around, &ip, &segment) })
+}
+
+/// Protocol number, as the tool prints it, and transport header. `end` is where the IP packet or the capture ends.
+#[inline(always)]
+fn read_transport(
+    profile: Profile,
+    header: &[u8; ip::V4_HEADER],
+    packet: &[u8],
+    end: usize,
+) -> Result<(u8, Segment), Skip> {
     // Neither the version nor the header length is checked.
     let header_bytes = usize::from(header[0] & 0x0f) * 4;
-    let to_end = packet.bytes.get(header_bytes..end).unwrap_or_default();
-    match header[ip::V4_PROTOCOL] {
+    let to_end = packet.get(header_bytes..end).unwrap_or_default();
+    Ok(match header[ip::V4_PROTOCOL] {
+        protocol::TCP => match to_end.first_chunk::<TCP_HEADER>() {
+            Some(tcp) => {
+                let header_bytes = transport::tcp_header_bytes(tcp);
+                let payload_bytes = payload_bytes(to_end, usize::from(header_bytes));
+                (protocol::TCP, Segment { header_bytes, payload_bytes, ..transport::tcp_segment(tcp) })
+            }
+            None => (0, Segment::default()),
+        },
+        protocol::UDP => match to_end.first_chunk::<UDP_HEADER>() {
+            Some(udp) => {
+                let header_bytes = UDP_HEADER as u16;
+                let payload_bytes = payload_bytes(to_end, UDP_HEADER);
+                (protocol::UDP, Segment { header_bytes, payload_bytes, ..transport::udp_segment(udp) })
+            }
+            None => (0, Segment::default()),
+        },
         protocol::ICMP if profile == Profile::CicGints => {
             // The captured bytes count here, not the IP length.
-            let captured = packet.bytes.get(header_bytes..).unwrap_or_default();
-            let &[kind, code] = captured.first_chunk().ok_or(Skip::TruncatedTransport)?;
-            record.protocol = protocol::ICMP;
-            record.icmp_type = kind;
-            record.icmp_code = code;
-        }
-        protocol::TCP => {
-            if let Some(tcp) = to_end.first_chunk::<TCP_HEADER>() {
-                transport::tcp_fields(tcp, &mut record);
-                record.protocol = protocol::TCP;
-                record.l4_header_bytes = transport::tcp_header_bytes(tcp);
-                record.payload_bytes = payload_bytes(to_end, usize::from(record.l4_header_bytes));
-            }
-        }
-        protocol::UDP => {
-            if let Some(udp) = to_end.first_chunk::<UDP_HEADER>() {
-                transport::udp_fields(udp, &mut record);
-                record.protocol = protocol::UDP;
-                record.l4_header_bytes = UDP_HEADER as u16;
-                record.payload_bytes = payload_bytes(to_end, UDP_HEADER);
-            }
+            let captured = packet.get(header_bytes..).unwrap_or_default();
+            let &[icmp_type, icmp_code] = captured.first_chunk().ok_or(Skip::TruncatedTransport)?;
+            (protocol::ICMP, Segment { icmp_type, icmp_code, ..Segment::default() })
         }
         by_number @ (protocol::IGMP | protocol::SCTP) if profile == Profile::CicGints => {
-            record.protocol = by_number;
+            (by_number, Segment::default())
         }
-        _ => {}
-    }
-    Ok(record)
+        _ => (0, Segment::default()),
+    })
 }
 
 /// VLAN tags and nothing else, up to IPv4.

@@ -4,12 +4,14 @@ use serde::{Deserialize, Serialize};
 use tapline_record::{Frame, LinkType, PacketRecord, Timestamp, TunnelKind};
 
 use crate::counters::DecodeCounters;
-use crate::ethernet::{self, Network};
+use crate::ethernet::{self, Network, Vlan};
 use crate::fragment::{Fragment, FragmentTable};
-use crate::ip::{self, IpVersion};
+use crate::ip::{self, Ip, IpVersion};
 use crate::skip::Skip;
+use crate::transport::{self, Segment};
+use crate::tunnel::{self, Inner};
 use crate::view::View;
-use crate::{cic, link, transport, tunnel};
+use crate::{cic, link};
 
 /// Turns frames into packet records. Owns the fragment table and its counters; keeps nothing else between packets.
 #[derive(Debug)]
@@ -27,7 +29,7 @@ pub struct DecodeOptions {
     pub profile: Profile,
     /// The encapsulations to take off; the CICFlowMeter profiles take none.
     pub decapsulate: Decapsulate,
-    /// Packets in pieces that are remembered at once, about 80 bytes each, allocated at the start; rounded up to a
+    /// Packets in pieces that are remembered at once, about 70 bytes each, allocated at the start; rounded up to a
     /// multiple of 4. The oldest give way.
     pub max_fragment_trains: usize,
 }
@@ -92,13 +94,17 @@ impl Decoder {
         }
         let (ethertype, rest) = link::open(frame)?;
         let network = ethernet::climb(ethertype, rest)?;
-        let mut record = blank_record(frame.ts, ordinal, frame.wire_bytes);
-        record.vlan = network.vlan;
-        let payload = self.read_packet(&network, &mut record)?;
-        if tunnel::is_likely(&record) && !record.later_fragment {
-            record = self.decapsulate(record, payload);
+        let around = Around { vlan: network.vlan, ..Around::of(frame, ordinal) };
+        let ip = self.read_ip(&network)?;
+        if ip.fragment != Fragment::Whole {
+            let (packet, payload) = self.read_fragment(ip, around)?;
+            return Ok(self.decapsulate(packet, payload));
         }
-        Ok(record)
+        let segment = transport::read(ip.protocol, ip.payload)?;
+        if tunnel::is_likely(ip.protocol, &segment) {
+            return Ok(self.decapsulate(record(&around, &ip, &segment), ip.payload));
+        }
+        Ok(record(&around, &ip, &segment))
     }
 
     /// What happened since the decoder was made.
@@ -107,66 +113,82 @@ impl Decoder {
         &self.counters
     }
 
-    /// Reads IP and transport headers into `record`; returns what follows the IP headers. Whatever is called out of line
-    /// gets the record by value: the record of a plain packet then never leaves the registers before it is complete.
     #[inline(always)]
-    fn read_packet<'a>(
-        &mut self,
-        network: &Network<'a>,
-        record: &mut PacketRecord,
-    ) -> Result<View<'a>, Skip> {
-        let ip = match network.version {
-            IpVersion::V4 => ip::read_v4(network.packet, record, &mut self.counters)?,
-            IpVersion::V6 => ip::read_v6(network.packet, record, &mut self.counters)?,
-        };
-        match ip.fragment {
-            Fragment::Whole => transport::read(ip.payload, record)?,
-            Fragment::First(id) => {
-                transport::read(ip.payload, record)?;
-                self.fragments.remember(id, *record, &mut self.counters);
-            }
-            Fragment::Later(id) => {
-                record.later_fragment = true;
-                record.payload_bytes = ip.payload.wire;
-                *record = self.fragments.join(id, *record, &mut self.counters);
-            }
+    fn read_ip<'a>(&mut self, network: &Network<'a>) -> Result<Ip<'a>, Skip> {
+        match network.version {
+            IpVersion::V4 => ip::read_v4(network.packet, &mut self.counters),
+            IpVersion::V6 => ip::read_v6(network.packet, &mut self.counters),
         }
-        Ok(ip.payload)
     }
 
-    /// Replaces `record` by the innermost packet that can be read. A first fragment is opened like a whole packet; the
-    /// fragments that follow it stay with the outer addresses, as nothing tells what they carry.
+    /// A packet inside another: the record, and what follows the IP headers.
+    fn read_inner<'a>(
+        &mut self,
+        network: &Network<'a>,
+        around: Around,
+    ) -> Result<(PacketRecord, View<'a>), Skip> {
+        let ip = self.read_ip(network)?;
+        if ip.fragment != Fragment::Whole {
+            return self.read_fragment(ip, around);
+        }
+        let segment = transport::read(ip.protocol, ip.payload)?;
+        Ok((record(&around, &ip, &segment), ip.payload))
+    }
+
+    /// By value, like all that leaves the straight line: a reference would force the common case into memory.
     #[cold]
     #[inline(never)]
-    fn decapsulate(&mut self, mut record: PacketRecord, mut payload: View<'_>) -> PacketRecord {
+    fn read_fragment<'a>(&mut self, ip: Ip<'a>, around: Around) -> Result<(PacketRecord, View<'a>), Skip> {
+        if let Fragment::Later(id) = ip.fragment {
+            let segment = Segment { payload_bytes: ip.payload.wire, ..Segment::default() };
+            let mut packet = PacketRecord { later_fragment: true, ..record(&around, &ip, &segment) };
+            self.fragments.join(id, &mut packet, &mut self.counters);
+            return Ok((packet, ip.payload));
+        }
+        let packet = record(&around, &ip, &transport::read(ip.protocol, ip.payload)?);
+        if let Fragment::First(id) = ip.fragment {
+            self.fragments.remember(id, &packet, &mut self.counters);
+        }
+        Ok((packet, ip.payload))
+    }
+
+    /// The innermost packet of `packet` that can be read. A first fragment is opened like a whole packet; the fragments
+    /// that follow it stay with the outer addresses, as nothing tells what they carry.
+    #[cold]
+    #[inline(never)]
+    fn decapsulate(&mut self, mut packet: PacketRecord, mut payload: View<'_>) -> PacketRecord {
         for _ in 0..MAX_LAYERS {
-            if record.later_fragment {
-                return record;
-            }
-            let inner = match tunnel::peel(&record, payload, &self.decapsulate) {
+            let inner = match self.peel(&packet, payload) {
                 Ok(Some(inner)) => inner,
-                Ok(None) => return record,
+                Ok(None) => return packet,
                 Err(_) => {
                     self.counters.inner_undecoded += 1;
-                    return record;
+                    return packet;
                 }
             };
-            let mut packet = blank_record(record.ts, record.ordinal, record.wire_bytes);
-            packet.vlan = if record.vlan == [0; 2] { inner.network.vlan } else { record.vlan };
-            packet.tunnel_kind = inner.kind;
-            packet.tunnel_id = inner.id;
-            let Ok(after) = self.read_packet(&inner.network, &mut packet) else {
+            let around = Around {
+                vlan: if packet.vlan == [0; 2] { inner.network.vlan } else { packet.vlan },
+                tunnel_kind: inner.kind,
+                tunnel_id: inner.id,
+                ts: packet.ts,
+                ordinal: packet.ordinal,
+                wire_bytes: packet.wire_bytes,
+            };
+            let Ok(inside) = self.read_inner(&inner.network, around) else {
                 self.counters.inner_undecoded += 1;
-                return record;
+                return packet;
             };
             self.counters.decapsulated.count(inner.kind);
-            record = packet;
-            payload = after;
+            (packet, payload) = inside;
         }
-        if matches!(tunnel::peel(&record, payload, &self.decapsulate), Ok(Some(_))) {
+        if matches!(self.peel(&packet, payload), Ok(Some(_))) {
             self.counters.tunnels_too_deep += 1;
         }
-        record
+        packet
+    }
+
+    fn peel<'a>(&self, packet: &PacketRecord, payload: View<'a>) -> Result<Option<Inner<'a>>, Skip> {
+        if packet.later_fragment { Ok(None) } else { tunnel::peel(packet, payload, &self.decapsulate) }
     }
 }
 
@@ -200,32 +222,57 @@ impl Default for Decapsulate {
 /// has two or three; more is somebody's attempt to keep the decoder busy.
 pub const MAX_LAYERS: usize = 8;
 
-/// A record of nothing but time and size.
-#[inline]
-pub(crate) fn blank_record(ts: Timestamp, ordinal: u64, wire_bytes: u32) -> PacketRecord {
+/// What a record says of the frame and of all that was around the IP packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Around {
+    pub(crate) ts: Timestamp,
+    pub(crate) ordinal: u64,
+    pub(crate) wire_bytes: u32,
+    pub(crate) vlan: Vlan,
+    pub(crate) tunnel_kind: TunnelKind,
+    pub(crate) tunnel_id: u32,
+}
+
+impl Around {
+    #[inline(always)]
+    pub(crate) fn of(frame: &Frame<'_>, ordinal: u64) -> Self {
+        Self {
+            ts: frame.ts,
+            ordinal,
+            wire_bytes: frame.wire_bytes,
+            vlan: [0; 2],
+            tunnel_kind: TunnelKind::None,
+            tunnel_id: 0,
+        }
+    }
+}
+
+/// Puts a record together, at the end and in one go: until then the compiler can keep most of it in registers.
+#[inline(always)]
+pub(crate) fn record(around: &Around, ip: &Ip<'_>, segment: &Segment) -> PacketRecord {
     PacketRecord {
-        ts,
-        ordinal,
-        src: [0; 16],
-        dst: [0; 16],
-        seq: 0,
-        ack: 0,
-        payload_bytes: 0,
-        ip_bytes: 0,
-        wire_bytes,
-        tunnel_id: 0,
-        src_port: 0,
-        dst_port: 0,
-        vlan: [0; 2],
-        window: 0,
-        l4_header_bytes: 0,
-        protocol: 0,
-        tcp_flags: 0,
-        icmp_type: 0,
-        icmp_code: 0,
-        ip_version: 0,
-        ttl: 0,
-        tunnel_kind: TunnelKind::None,
+        ts: around.ts,
+        ordinal: around.ordinal,
+        src: ip.src.to_be_bytes(),
+        dst: ip.dst.to_be_bytes(),
+        seq: segment.seq,
+        ack: segment.ack,
+        payload_bytes: segment.payload_bytes,
+        ip_bytes: ip.ip_bytes,
+        wire_bytes: around.wire_bytes,
+        tunnel_id: around.tunnel_id,
+        src_port: segment.src_port,
+        dst_port: segment.dst_port,
+        vlan: around.vlan,
+        window: segment.window,
+        l4_header_bytes: segment.header_bytes,
+        protocol: ip.protocol,
+        tcp_flags: segment.tcp_flags,
+        icmp_type: segment.icmp_type,
+        icmp_code: segment.icmp_code,
+        ip_version: ip.version as u8,
+        ttl: ip.ttl,
+        tunnel_kind: around.tunnel_kind,
         later_fragment: false,
     }
 }

@@ -27,10 +27,18 @@ pub(crate) fn open(frame: View<'_>) -> Result<(u16, View<'_>), Skip> {
 /// Climbs from an ethertype to the IP packet.
 #[inline(always)]
 pub(crate) fn climb(ethertype: u16, packet: View<'_>) -> Result<Network<'_>, Skip> {
-    climb_within(MAX_LAYERS, ethertype, packet)
+    match ethertype {
+        ethertype::IPV4 => Ok(Network { version: IpVersion::V4, packet, vlan: [0; 2] }),
+        ethertype::IPV6 => Ok(Network { version: IpVersion::V6, packet, vlan: [0; 2] }),
+        _ => {
+            // Not returned as it is: that would keep the common result in memory instead of in registers.
+            let network = climb_within(MAX_LAYERS, ethertype, packet)?;
+            Ok(network)
+        }
+    }
 }
 
-#[inline(always)]
+#[inline(never)]
 fn climb_within(mut layers: usize, mut ethertype: u16, mut packet: View<'_>) -> Result<Network<'_>, Skip> {
     let mut vlan = [0; 2];
     loop {
@@ -46,9 +54,7 @@ fn climb_within(mut layers: usize, mut ethertype: u16, mut packet: View<'_>) -> 
             }
             _ => {
                 let layers = layers.checked_sub(1).ok_or(Skip::NestedTooDeep)?;
-                // Not returned as it is: that would keep the common result in memory and not in registers.
-                let network = climb_odd(layers, ethertype, packet, vlan)?;
-                return Ok(network);
+                return climb_odd(layers, ethertype, packet, vlan);
             }
         }
     }
@@ -116,9 +122,10 @@ fn climb_mpls(layers: usize, mut packet: View<'_>) -> Result<Network<'_>, Skip> 
     Err(Skip::NestedTooDeep)
 }
 
-/// Ethernet in MPLS. As nothing announced it, the IP version has to fit the ethertype.
+/// Ethernet in MPLS. As nothing announced it, the IP version has to fit the ethertype. There may be two places to look,
+/// so half the layers must do: a frame made for it could otherwise double the work with each of them.
 fn climb_pseudowire(layers: usize, frame: View<'_>) -> Result<Network<'_>, Skip> {
-    let network = climb_ethernet(layers, frame)?;
+    let network = climb_ethernet(layers / 2, frame)?;
     if IpVersion::of(network.packet)? == network.version { Ok(network) } else { Err(Skip::OtherEthertype) }
 }
 

@@ -69,11 +69,9 @@ impl FragmentTable {
     }
 
     /// Keeps what a decoded first fragment says.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn remember(&mut self, id: FragmentId, first: PacketRecord, counters: &mut DecodeCounters) {
+    pub(crate) fn remember(&mut self, id: FragmentId, first: &PacketRecord, counters: &mut DecodeCounters) {
         counters.fragments_first += 1;
-        let key = Key::of(id, &first);
+        let key = Key::of(id, first);
         let at = key.set(self.sets.len());
         let Some(set) = self.sets.get_mut(at) else { return };
         let train = Train {
@@ -98,21 +96,14 @@ impl FragmentTable {
     }
 
     /// Gives a later fragment what its first said, if that is known.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn join(
-        &self,
-        id: FragmentId,
-        mut later: PacketRecord,
-        counters: &mut DecodeCounters,
-    ) -> PacketRecord {
-        let key = Key::of(id, &later);
+    pub(crate) fn join(&self, id: FragmentId, later: &mut PacketRecord, counters: &mut DecodeCounters) {
+        let key = Key::of(id, later);
         let train = self.sets.get(key.set(self.sets.len())).and_then(|set| {
             set.ways.iter().flatten().find(|train| train.key == key && train.is_live(later.ts))
         });
         let Some(train) = train else {
             counters.fragments_orphan += 1;
-            return later;
+            return;
         };
         counters.fragments_joined += 1;
         later.src_port = train.src_port;
@@ -120,7 +111,6 @@ impl FragmentTable {
         later.protocol = train.protocol;
         later.icmp_type = train.icmp_type;
         later.icmp_code = train.icmp_code;
-        later
     }
 }
 
@@ -163,20 +153,30 @@ const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]
 mod tests {
+    use tapline_record::{Frame, LinkType};
+
     use super::*;
-    use crate::decoder::blank_record;
+    use crate::decoder::{DecodeOptions, Decoder};
 
     fn packet(id: u32, at_us: i64) -> (FragmentId, PacketRecord) {
-        let mut record = blank_record(Timestamp::from_micros(at_us), 0, 0);
+        let frame = Frame {
+            ts: Timestamp::from_micros(at_us),
+            link: LinkType::RAW,
+            wire_bytes: 28,
+            bytes: &[
+                0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0,
+            ],
+        };
+        let mut record = Decoder::new(DecodeOptions::default()).decode(&frame, 0).unwrap();
         record.src_port = 1_000 + id as u16;
-        record.dst_port = 53;
         (FragmentId { identification: id, protocol: 17 }, record)
     }
 
     fn port_after_join(table: &FragmentTable, id: u32, at_us: i64, counters: &mut DecodeCounters) -> u16 {
         let (id, mut later) = packet(id, at_us);
         later.src_port = 0;
-        table.join(id, later, counters).src_port
+        table.join(id, &mut later, counters);
+        later.src_port
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         let mut counters = DecodeCounters::default();
         let mut table = FragmentTable::new(16);
         let (id, first) = packet(7, 0);
-        table.remember(id, first, &mut counters);
+        table.remember(id, &first, &mut counters);
         assert_eq!(port_after_join(&table, 7, 30_000_000, &mut counters), 1_007);
         assert_eq!(port_after_join(&table, 7, 30_000_001, &mut counters), 0);
         assert_eq!(port_after_join(&table, 8, 0, &mut counters), 0);
@@ -197,7 +197,7 @@ mod tests {
         let mut table = FragmentTable::new(4);
         for n in 0..5 {
             let (id, first) = packet(n, i64::from(n));
-            table.remember(id, first, &mut counters);
+            table.remember(id, &first, &mut counters);
         }
         assert_eq!(counters.fragment_evictions, 1);
         assert_eq!(port_after_join(&table, 0, 5, &mut counters), 0);
@@ -206,7 +206,7 @@ mod tests {
         }
         // The same packet again takes its own place.
         let (id, first) = packet(3, 6);
-        table.remember(id, first, &mut counters);
+        table.remember(id, &first, &mut counters);
         assert_eq!(counters.fragment_evictions, 1);
     }
 
@@ -215,7 +215,7 @@ mod tests {
         let mut counters = DecodeCounters::default();
         let mut table = FragmentTable::new(0);
         let (id, first) = packet(1, 0);
-        table.remember(id, first, &mut counters);
+        table.remember(id, &first, &mut counters);
         assert_eq!(port_after_join(&table, 1, 0, &mut counters), 0);
     }
 
@@ -225,7 +225,7 @@ mod tests {
         let mut table = FragmentTable::new(4_096);
         for n in 0..2_048 {
             let (id, first) = packet(n, 0);
-            table.remember(id, first, &mut counters);
+            table.remember(id, &first, &mut counters);
         }
         assert!(counters.fragment_evictions < 150, "{} evictions at half load", counters.fragment_evictions);
     }

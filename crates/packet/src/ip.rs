@@ -1,7 +1,5 @@
 //! IPv4 and IPv6 headers: addresses, lengths, extension headers, fragmentation.
 
-use tapline_record::PacketRecord;
-
 use crate::counters::DecodeCounters;
 use crate::decoder::MAX_LAYERS;
 use crate::fragment::{Fragment, FragmentId};
@@ -11,8 +9,8 @@ use crate::view::{View, be16, be32, field};
 /// Which IP a header belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IpVersion {
-    V4,
-    V6,
+    V4 = 4,
+    V6 = 6,
 }
 
 impl IpVersion {
@@ -27,20 +25,27 @@ impl IpVersion {
     }
 }
 
-/// What follows the IP headers, up to the end of the IP packet (so that padding is left out).
+/// What the IP headers say.
+///
+/// Addresses are integers: arrays would be carried byte by byte from the branches of the decoder to where they meet.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct IpPayload<'a> {
+pub(crate) struct Ip<'a> {
+    pub(crate) version: IpVersion,
+    pub(crate) src: u128,
+    pub(crate) dst: u128,
+    pub(crate) ttl: u8,
+    /// Of the layer above, behind the extension headers.
+    pub(crate) protocol: u8,
+    /// The IP packet, bounded by what the wire carried.
+    pub(crate) ip_bytes: u32,
+    /// What follows the headers, up to the end of the IP packet (so that padding is left out).
     pub(crate) payload: View<'a>,
     pub(crate) fragment: Fragment,
 }
 
 /// Reads an IPv4 header (RFC 791) with its options, and an authentication header behind it.
 #[inline(always)]
-pub(crate) fn read_v4<'a>(
-    packet: View<'a>,
-    record: &mut PacketRecord,
-    counters: &mut DecodeCounters,
-) -> Result<IpPayload<'a>, Skip> {
+pub(crate) fn read_v4<'a>(packet: View<'a>, counters: &mut DecodeCounters) -> Result<Ip<'a>, Skip> {
     let Some((header, rest)) = packet.bytes.split_first_chunk::<V4_HEADER>() else {
         return Err(Skip::TruncatedIp);
     };
@@ -57,32 +62,30 @@ pub(crate) fn read_v4<'a>(
     }
     let payload_bytes = ip_bytes.saturating_sub(header_bytes);
     let mut payload = View { bytes, wire: payload_bytes }.limit(payload_bytes);
-
-    record.ip_version = 4;
-    record.src = mapped(field::<V4_SRC, 4, _>(header));
-    record.dst = mapped(field::<V4_DST, 4, _>(header));
-    record.ttl = header[V4_TTL];
-    record.protocol = header[V4_PROTOCOL];
-    record.ip_bytes = ip_bytes;
-
+    let mut protocol = header[V4_PROTOCOL];
     let fragment = v4_fragment(header);
-    if record.protocol == AUTHENTICATION && !matches!(fragment, Fragment::Later(_)) {
+    if protocol == AUTHENTICATION && !matches!(fragment, Fragment::Later(_)) {
         // A damaged one stays protocol 51, by number.
         if let Ok((next, after)) = authentication_header(payload) {
-            record.protocol = next;
+            protocol = next;
             payload = after;
         }
     }
-    Ok(IpPayload { payload, fragment })
+    Ok(Ip {
+        version: IpVersion::V4,
+        src: mapped(be32::<V4_SRC, _>(header)),
+        dst: mapped(be32::<V4_DST, _>(header)),
+        ttl: header[V4_TTL],
+        protocol,
+        ip_bytes,
+        payload,
+        fragment,
+    })
 }
 
 /// Reads an IPv6 header (RFC 8200) and its extension headers.
 #[inline(always)]
-pub(crate) fn read_v6<'a>(
-    packet: View<'a>,
-    record: &mut PacketRecord,
-    counters: &mut DecodeCounters,
-) -> Result<IpPayload<'a>, Skip> {
+pub(crate) fn read_v6<'a>(packet: View<'a>, counters: &mut DecodeCounters) -> Result<Ip<'a>, Skip> {
     let Some((header, rest)) = packet.bytes.split_first_chunk::<V6_HEADER>() else {
         return Err(if matches!(packet.nibble(), Some(6) | None) {
             Skip::TruncatedIp
@@ -98,29 +101,31 @@ pub(crate) fn read_v6<'a>(
         ip_bytes = v6_odd_length(header[V6_NEXT_HEADER], rest, ip_bytes, packet.wire, counters);
     }
     let payload_bytes = ip_bytes.saturating_sub(V6_HEADER as u32);
-    let payload = View { bytes: rest, wire: payload_bytes }.limit(payload_bytes);
-
-    record.ip_version = 6;
-    record.src = field::<V6_SRC, 16, _>(header);
-    record.dst = field::<V6_DST, 16, _>(header);
-    record.ttl = header[V6_HOP_LIMIT];
-    record.protocol = header[V6_NEXT_HEADER];
-    record.ip_bytes = ip_bytes;
-
-    match record.protocol {
-        HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION => {
-            let chain = extension_headers(record.protocol, payload)?;
-            record.protocol = chain.protocol;
-            Ok(IpPayload { payload: chain.payload, fragment: chain.fragment })
-        }
-        _ => Ok(IpPayload { payload, fragment: Fragment::Whole }),
+    let mut payload = View { bytes: rest, wire: payload_bytes }.limit(payload_bytes);
+    let mut protocol = header[V6_NEXT_HEADER];
+    let mut fragment = Fragment::Whole;
+    if let HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION = protocol {
+        let chain = extension_headers(protocol, payload)?;
+        protocol = chain.protocol;
+        payload = chain.payload;
+        fragment = chain.fragment;
     }
+    Ok(Ip {
+        version: IpVersion::V6,
+        src: u128::from_be_bytes(field::<V6_SRC, 16, _>(header)),
+        dst: u128::from_be_bytes(field::<V6_DST, 16, _>(header)),
+        ttl: header[V6_HOP_LIMIT],
+        protocol,
+        ip_bytes,
+        payload,
+        fragment,
+    })
 }
 
 /// IPv4 in 16 bytes, as `::ffff:a.b.c.d`.
 #[inline(always)]
-pub(crate) fn mapped([a, b, c, d]: [u8; 4]) -> [u8; 16] {
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+pub(crate) fn mapped(addr: u32) -> u128 {
+    0xffff_0000_0000 | u128::from(addr)
 }
 
 /// Bytes of IPv4 options, where the first byte is not that of a plain header.

@@ -7,7 +7,7 @@ use crate::ethernet::{self, Network};
 use crate::ip::IpVersion;
 use crate::ppp;
 use crate::skip::Skip;
-use crate::transport::UDP_HEADER;
+use crate::transport::{Segment, UDP_HEADER};
 use crate::view::{View, be16, be32, field};
 
 /// What an encapsulation carried.
@@ -20,12 +20,12 @@ pub(crate) struct Inner<'a> {
 
 /// Whether a packet may be an encapsulation: the cheap question, asked of every packet.
 #[inline]
-pub(crate) fn is_likely(packet: &PacketRecord) -> bool {
-    match packet.protocol {
+pub(crate) fn is_likely(protocol: u8, segment: &Segment) -> bool {
+    match protocol {
         protocol::TCP => false,
         protocol::UDP => {
-            matches!(packet.dst_port, VXLAN_PORT | VXLAN_PORT_LINUX | GENEVE_PORT | GTPU_PORT | TEREDO_PORT)
-                || packet.src_port == TEREDO_PORT
+            matches!(segment.dst_port, VXLAN_PORT | VXLAN_PORT_LINUX | GENEVE_PORT | GTPU_PORT | TEREDO_PORT)
+                || segment.src_port == TEREDO_PORT
         }
         IPV4 | IPV6 | GRE => true,
         _ => false,

@@ -186,6 +186,8 @@ mod tests {
         assert_eq!(p.vlan, [4, 0], "the tags of the outermost frame");
         check_v4(decode_eth(0x8847, &label(300, true, &inner_frame))); // Without control word, address 02:...
         assert_eq!(decode_eth(0x8847, &label(1, true, &[0x10, 0, 0, 7, 1])), Err(Skip::OtherEthertype));
+        let nested = label(300, true, &eth(0x8847, &label(301, true, &inner_frame)));
+        check_v4(decode_eth(0x8847, &nested));
         let endless = label(1, false, &[0; 0]).repeat(20);
         assert_eq!(decode_eth(0x8847, &endless), Err(Skip::NestedTooDeep));
 
