@@ -158,68 +158,54 @@ const TEXTS: &[(&str, fn(&Flow) -> String)] = &[
 fn flows(packets: &[Packet]) -> Vec<Flow> {
     let mut live: Vec<Flow> = Vec::new();
     let mut ended: Vec<Flow> = Vec::new();
+    let (mut now_us, mut ticked_us) = (i64::MIN, i64::MIN);
     for (ordinal, packet) in packets.iter().enumerate() {
-        let (src, dst) = ends(packet);
-        let found = live.iter().position(|flow| {
-            flow.packets[0].2.protocol == packet.protocol
-                && ((flow.initiator, flow.responder) == (src, dst)
-                    || (flow.responder, flow.initiator) == (src, dst))
-        });
-        let Some(at) = found else {
-            live.push(Flow::open(ordinal, packet, None));
-            continue;
-        };
-        let flow = &live[at];
-        let deadline_us = flow.last() + if flow.closing.is_some() { LINGER_US } else { IDLE_US };
-        let quiet = flow.closing.unwrap_or("idle");
-        let (reason, decided_us) = if packet.ts_us > deadline_us {
-            (quiet, deadline_us)
-        } else if packet.ts_us - flow.start() > ACTIVE_US {
-            ("active", packet.ts_us)
-        } else if packet.protocol == 6 && flow.reopened_by(packet) {
-            (flow.closing.unwrap_or("replaced"), packet.ts_us)
-        } else {
-            live[at].book(packet);
-            continue;
-        };
-        let mut flow = live.remove(at);
-        flow.reason = reason;
-        flow.decided_us = decided_us;
-        let next = Flow::open(ordinal, packet, (reason == "active").then_some(&flow));
-        live.push(next);
-        ended.push(flow);
-    }
-    // Who was quiet until the end: due before the last packet's time, or cut by the end of the input.
-    let end_us = packets.iter().map(|packet| packet.ts_us).max().unwrap_or_default();
-    for mut flow in live {
-        let deadline_us = flow.last() + if flow.closing.is_some() { LINGER_US } else { IDLE_US };
-        if deadline_us <= last_tick_us(packets, end_us) {
-            flow.reason = flow.closing.unwrap_or("idle");
-            flow.decided_us = deadline_us;
-        } else {
-            flow.reason = "end_of_input";
-            flow.decided_us = i64::MAX / 2 + flow.last();
+        push(&mut live, &mut ended, ordinal, packet, ticked_us);
+        // A tick follows the packet that enters a new second: who has been quiet too long by then, ends.
+        if packet.ts_us > now_us {
+            let ticks = now_us == i64::MIN || packet.ts_us / 1_000_000 != now_us / 1_000_000;
+            now_us = packet.ts_us;
+            if ticks {
+                for mut flow in live.extract_if(.., |flow| flow.deadline_us() <= now_us) {
+                    flow.end(flow.closing.unwrap_or("idle"), flow.deadline_us().max(ticked_us));
+                    ended.push(flow);
+                }
+                ticked_us = now_us;
+            }
         }
+    }
+    for mut flow in live {
+        flow.end("end_of_input", i64::MAX / 2 + flow.last());
         ended.push(flow);
     }
     ended.sort_by_key(|flow| (flow.decided_us, flow.start(), flow.first));
     ended
 }
 
-/// Ticks are due when packet time enters a new second: the last one is that of the first packet of the last second.
-fn last_tick_us(packets: &[Packet], end_us: i64) -> i64 {
-    let mut now = i64::MIN;
-    let mut tick = i64::MIN;
-    for packet in packets {
-        if packet.ts_us > now {
-            if now == i64::MIN || packet.ts_us / 1_000_000 != now / 1_000_000 {
-                tick = packet.ts_us;
-            }
-            now = packet.ts_us;
-        }
-    }
-    assert!(tick <= end_us);
-    tick
+fn push(live: &mut Vec<Flow>, ended: &mut Vec<Flow>, ordinal: usize, packet: &Packet, ticked_us: i64) {
+    let (src, dst) = ends(packet);
+    let found = live.iter().position(|flow| {
+        flow.packets[0].2.protocol == packet.protocol
+            && ((flow.initiator, flow.responder) == (src, dst)
+                || (flow.responder, flow.initiator) == (src, dst))
+    });
+    let Some(at) = found else {
+        return live.push(Flow::open(ordinal, packet, None));
+    };
+    let flow = &live[at];
+    let (reason, decided_us) = if packet.ts_us > flow.deadline_us() {
+        (flow.closing.unwrap_or("idle"), flow.deadline_us())
+    } else if packet.ts_us - flow.start() > ACTIVE_US {
+        ("active", packet.ts_us)
+    } else if packet.protocol == 6 && flow.reopened_by(packet) {
+        (flow.closing.unwrap_or("replaced"), packet.ts_us)
+    } else {
+        return live[at].book(packet);
+    };
+    let mut flow = live.remove(at);
+    flow.end(reason, decided_us.max(ticked_us));
+    live.push(Flow::open(ordinal, packet, (reason == "active").then_some(&flow)));
+    ended.push(flow);
 }
 
 fn ends(packet: &Packet) -> ((Ipv4Addr, u16), (Ipv4Addr, u16)) {
@@ -300,6 +286,15 @@ impl Flow {
             Some(isn) => isn != packet.seq,
             None => forward || self.closing.is_some(),
         }
+    }
+
+    fn end(&mut self, reason: &'static str, decided_us: i64) {
+        self.reason = reason;
+        self.decided_us = decided_us;
+    }
+
+    fn deadline_us(&self) -> i64 {
+        self.last() + if self.closing.is_some() { LINGER_US } else { IDLE_US }
     }
 
     fn start(&self) -> i64 {

@@ -1,5 +1,7 @@
 //! Tests of the whole program: captures in, rows, messages and exit codes out.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails should say so at once")]
+
 mod support;
 
 mod crate_graph;

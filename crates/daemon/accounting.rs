@@ -90,17 +90,24 @@ pub(crate) struct FlowStats {
     pub(crate) output_bytes: u64,
 }
 
+/// What is known of a run besides its counts.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) schema: SchemaId,
+    pub(crate) workers: usize,
+    pub(crate) errors: Vec<String>,
+    pub(crate) wall_s: f64,
+}
+
 impl Stats {
     pub(crate) fn new(
-        schema: SchemaId,
-        workers: usize,
+        run: Run,
         input: Input,
         decode: DecodeCounters,
-        errors: Vec<String>,
         tables: &WorkerReport,
         exported: &Exported,
-        wall_s: f64,
     ) -> Self {
+        let Run { schema, workers, errors, wall_s } = run;
         let non_flow = by_name(NonFlow::ALL.iter().map(|why| why.name()), &tables.counters.non_flow);
         let mut packets = PacketStats {
             seen: input.seen,

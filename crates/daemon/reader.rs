@@ -99,7 +99,7 @@ impl Reader {
                 }
             };
             self.input.decoded += 1;
-            if self.input.decoded % 8_192 == 0 {
+            if self.input.decoded.is_multiple_of(8_192) {
                 self.progress.update(self.captures.bytes_read(), self.input.seen);
             }
             self.packets_since_tick += 1;
@@ -115,7 +115,7 @@ impl Reader {
         self.input.files = self.captures.files();
         self.input.bytes = self.captures.bytes_read();
         self.input.notices = self.captures.notices().iter().map(ToString::to_string).collect();
-        (self.input, self.decoder.counters().clone(), self.errors)
+        (self.input, *self.decoder.counters(), self.errors)
     }
 
     #[inline]

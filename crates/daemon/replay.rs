@@ -15,7 +15,7 @@ use tapline_flow::{CicVersion, HashSeed, Rules, Timeouts};
 use tapline_packet::{DecodeOptions, Decoder, Profile};
 use tapline_record::{Column, FlowRecord, Tracker};
 
-use crate::accounting::Stats;
+use crate::accounting::{Run, Stats};
 use crate::cli::{Encapsulation, ReplayArgs};
 use crate::exit::{Code, Failure};
 use crate::exporter::Exporter;
@@ -70,9 +70,13 @@ where
     }
 
     let (input, decode, errors) = reader.close();
-    let messages = errors.iter().map(chain).collect();
-    let wall_s = started.elapsed().as_secs_f64();
-    let stats = Stats::new(args.schema.0, workers, input, decode, messages, &tables, &exported, wall_s);
+    let run = Run {
+        schema: args.schema.0,
+        workers,
+        errors: errors.iter().map(chain).collect(),
+        wall_s: started.elapsed().as_secs_f64(),
+    };
+    let stats = Stats::new(run, input, decode, &tables, &exported);
     report(args, &stats, &exported.talkers)?;
     verdict(&stats, errors)
 }

@@ -39,9 +39,10 @@ pub(crate) fn text(stats: &Stats, talkers: &Talkers) -> String {
             stats.input.bytes as f64 / 1e6 / wall_s
         );
     }
-    for (index, (address, talk)) in talkers.top(5).into_iter().enumerate() {
+    for (index, talk) in talkers.top(5).iter().enumerate() {
         let label = if index == 0 { "talkers" } else { "" };
-        let _ = writeln!(out, "{label:<8} {address} {} packets in {} flows", talk.packets, talk.flows);
+        let _ =
+            writeln!(out, "{label:<8} {} {} packets in {} flows", talk.address(), talk.packets, talk.flows);
     }
     for notice in stats.input.notices.iter().take(NOTICES_MAX) {
         let _ = writeln!(out, "notice   {notice}");

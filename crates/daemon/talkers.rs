@@ -1,21 +1,24 @@
-//! Who sent the most: initiators by packets of their flows, in bounded memory.
+//! Who sent the most: initiators by packets of their flows, in constant memory.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
-use tapline_record::FlowHead;
+use tapline_record::{Endpoint, FlowHead};
 
-/// Addresses ranked at once. When it is reached the lighter half is forgotten: a flood of spoofed sources does not push
-/// out those that really talk, but counts of addresses that were forgotten in between are too low.
-const ADDRESSES_MAX: usize = 8_192;
+/// Sets of the table.
+const SETS: usize = 2_048;
+/// Addresses per set. A new address takes the place of the lightest: a flood of spoofed sources does not push out those
+/// that really talk. Counts of an address that was pushed out in between are too low.
+const WAYS: usize = 4;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Talkers {
-    by_address: HashMap<([u8; 16], u8), Talk>,
+    sets: Box<[[Talk; WAYS]]>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Talk {
+    addr: [u8; 16],
+    ip_version: u8,
     pub(crate) flows: u64,
     pub(crate) packets: u64,
 }
@@ -23,38 +26,37 @@ pub(crate) struct Talk {
 impl Talkers {
     #[inline]
     pub(crate) fn add(&mut self, head: &FlowHead) {
-        let talk = self.by_address.entry((head.initiator().addr, head.key.ip_version)).or_default();
-        talk.flows += 1;
-        talk.packets += u64::from(head.packets);
-        if self.by_address.len() >= ADDRESSES_MAX {
-            self.forget_lighter_half();
-        }
+        let addr = head.initiator().addr;
+        let word = u128::from_be_bytes(addr);
+        let mixed = ((word >> 64) as u64 ^ word as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let set = &mut self.sets[(mixed >> 48) as usize % SETS];
+        let at = set.iter().position(|talk| talk.addr == addr && talk.ip_version == head.key.ip_version);
+        let at = at.unwrap_or_else(|| {
+            let lightest = (0..WAYS).min_by_key(|way| set[*way].packets).unwrap_or_default();
+            set[lightest] = Talk { addr, ip_version: head.key.ip_version, flows: 0, packets: 0 };
+            lightest
+        });
+        set[at].flows += 1;
+        set[at].packets += u64::from(head.packets);
     }
 
     /// The `n` heaviest, heaviest first.
-    pub(crate) fn top(&self, n: usize) -> Vec<(IpAddr, Talk)> {
-        let mut all: Vec<_> = self.by_address.iter().map(|(address, talk)| (*address, *talk)).collect();
-        all.sort_by_key(|(address, talk)| (std::cmp::Reverse(talk.packets), *address));
+    pub(crate) fn top(&self, n: usize) -> Vec<Talk> {
+        let mut all: Vec<Talk> = self.sets.iter().flatten().copied().filter(|talk| talk.flows > 0).collect();
+        all.sort_by_key(|talk| (std::cmp::Reverse(talk.packets), talk.addr));
         all.truncate(n);
-        all.into_iter()
-            .map(|((addr, ip_version), talk)| {
-                (tapline_record::Endpoint { addr, port: 0 }.ip(ip_version), talk)
-            })
-            .collect()
+        all
     }
+}
 
-    #[cold]
-    fn forget_lighter_half(&mut self) {
-        let mut packets: Vec<u64> = self.by_address.values().map(|talk| talk.packets).collect();
-        let middle = packets.len() / 2;
-        let (_, median, _) = packets.select_nth_unstable(middle);
-        let median = *median;
-        let mut room = ADDRESSES_MAX / 2;
-        // Many may weigh exactly the median: of those only as many stay as there is room for.
-        self.by_address.retain(|_, talk| {
-            let stays = talk.packets > median || (talk.packets == median && room > 0);
-            room = room.saturating_sub(usize::from(stays));
-            stays
-        });
+impl Talk {
+    pub(crate) fn address(&self) -> IpAddr {
+        Endpoint { addr: self.addr, port: 0 }.ip(self.ip_version)
+    }
+}
+
+impl Default for Talkers {
+    fn default() -> Self {
+        Self { sets: vec![[Talk::default(); WAYS]; SETS].into() }
     }
 }

@@ -37,7 +37,7 @@ const _: () =
 
 /// One direction of a flow. Packed to multiples of four bytes: eight would cost each flow eight bytes of padding.
 #[derive(Clone, Copy, Debug)]
-#[repr(packed(4))]
+#[repr(C, packed(4))]
 pub(crate) struct Side {
     pub(crate) payload_bytes: u64,
     pub(crate) payload_square_sum: u64,

@@ -6,6 +6,7 @@ use crate::{Direction, Endpoint, FlowKey, Timestamp};
 
 /// One flow: what the table knows of it, and the feature state that grew inside its entry.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct FlowRecord<S> {
     /// What the table itself keeps.
     pub head: FlowHead,
