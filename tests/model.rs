@@ -140,7 +140,10 @@ const COLUMNS: &[(&str, Value)] = &[
     ("idle_min_us", |f| min(&f.idle())),
 ];
 
-const TEXTS: &[(&str, fn(&Flow) -> String)] = &[
+/// Column and its text.
+type Text = fn(&Flow) -> String;
+
+const TEXTS: &[(&str, Text)] = &[
     ("src_ip", |f| f.initiator.0.to_string()),
     ("dst_ip", |f| f.responder.0.to_string()),
     ("end_reason", |f| f.reason.to_owned()),

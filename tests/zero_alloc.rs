@@ -78,7 +78,7 @@ fn decode_table_and_features_allocate_nothing_in_the_steady_state() {
     let frames: Vec<(i64, Vec<u8>)> = (0..200_000).map(frame).collect();
     let mut decoder = Decoder::new(DecodeOptions::default());
     let rules = Rules::Tapline { timeouts: Timeouts::default(), vlan_in_key: true };
-    let mut table = FlowTable::new(rules, TaplineTracker, 10_000, HashSeed(1, 2));
+    let mut table = FlowTable::new(rules, TaplineTracker, 1, 10_000, HashSeed(1, 2), |_, _| {});
     let mut taken = 0;
     let mut run = |range: std::ops::Range<usize>| {
         for (at, (ts_us, bytes)) in frames[range].iter().enumerate() {
@@ -89,12 +89,14 @@ fn decode_table_and_features_allocate_nothing_in_the_steady_state() {
                 wire_bytes: u32::try_from(bytes.len()).unwrap(),
                 bytes,
             };
-            table.push(&decoder.decode(&frame, at as u64).unwrap());
+            table.push(0, &decoder.decode(&frame, at as u64).unwrap());
             if at % 500 == 0 {
                 table.tick(ts);
-                while let Some(ended) = table.ended().pop() {
-                    taken += u64::from(table.take(&ended).head.packets);
-                }
+                let drained = table.drain(|flow| {
+                    taken += u64::from(flow.record().head.packets);
+                    Ok::<(), ()>(())
+                });
+                drained.unwrap();
             }
         }
     };

@@ -84,7 +84,7 @@ pub(crate) struct FlowStats {
     pub(crate) opened: u64,
     pub(crate) live: u64,
     pub(crate) evicted: u64,
-    /// Sum over the shards of the most flows that each held at once.
+    /// Sum over the workers of the most flows that each held at once.
     pub(crate) peak: u64,
     pub(crate) by_end_reason: BTreeMap<&'static str, u64>,
     pub(crate) output_bytes: u64,
@@ -144,7 +144,7 @@ impl Stats {
             flows: FlowStats {
                 emitted: exported.flows,
                 opened: tables.counters.flows_opened,
-                live: tables.live_flows,
+                live: tables.counters.flows_live,
                 evicted: tables.counters.flows_evicted,
                 peak: tables.counters.flows_peak,
                 by_end_reason: by_name(EndReason::ALL.iter().map(|why| why.name()), &exported.by_reason),

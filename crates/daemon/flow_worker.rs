@@ -1,106 +1,64 @@
-//! The second stage: the flow tables of one worker.
+//! The second stage: the flow table of one worker.
 //!
-//! A worker owns every `workers`-th shard, one table each. In: packets and ticks. Out: at each tick, the flows that
-//! have ended since the last one, in the order of rows ([`SortKey`]).
+//! A worker owns every `workers`-th shard. In: packets and ticks. Out: at each tick, the flows that have ended since the
+//! last one, in the order of rows.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::collections::binary_heap::PeekMut;
-
-use tapline_flow::{Ended, FlowTable, HashSeed, Rules, SHARDS, SortKey, TableCounters};
+use tapline_flow::{EndedFlow, FlowTable, HashSeed, Rules, SHARDS, TableCounters};
 use tapline_record::{PacketRecord, Timestamp, Tracker};
 
+use crate::huge_pages;
+
+/// How flows are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tables {
+    pub(crate) rules: Rules,
+    pub(crate) flows_max: usize,
+    pub(crate) seed: HashSeed,
+}
+
 pub(crate) struct FlowWorker<T: Tracker> {
-    tables: Vec<FlowTable<T>>,
+    table: FlowTable<T>,
     workers: usize,
-    /// Scratch of [`FlowWorker::drain`]: the first flow not yet emitted of each table, the table, and its place there.
-    heads: BinaryHeap<Reverse<(SortKey, usize, usize)>>,
 }
 
 /// What a worker did, for the accounts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct WorkerReport {
     pub(crate) counters: TableCounters,
-    pub(crate) live_flows: u64,
     pub(crate) live_packets: u64,
 }
 
-impl<T: Tracker + Copy> FlowWorker<T> {
-    /// The worker with number `index` of `workers`. The share of `flows_max` that a shard may hold does not depend on
-    /// the number of workers.
-    pub(crate) fn new(
-        index: usize,
-        workers: usize,
-        rules: Rules,
-        tracker: T,
-        flows_max: usize,
-        seed: HashSeed,
-    ) -> Self {
+impl<T: Tracker> FlowWorker<T> {
+    /// The worker with number `index` of `workers`. What a shard may hold does not depend on the number of workers.
+    pub(crate) fn new(index: usize, workers: usize, tables: Tables, tracker: T) -> Self {
+        let Tables { rules, flows_max, seed } = tables;
+        let shards = (index..SHARDS).step_by(workers).count();
         let share = flows_max.div_ceil(SHARDS);
-        let tables = (index..SHARDS).step_by(workers);
-        Self {
-            tables: tables.map(|_| FlowTable::new(rules, tracker, share, seed)).collect(),
-            workers,
-            heads: BinaryHeap::with_capacity(SHARDS),
-        }
+        Self { table: FlowTable::new(rules, tracker, shards, share, seed, huge_pages::advise), workers }
     }
 
     #[inline]
     pub(crate) fn push(&mut self, packet: &PacketRecord, shard: u8) {
-        self.tables[usize::from(shard) / self.workers].push(packet);
+        self.table.push(usize::from(shard) / self.workers, packet);
     }
 
     pub(crate) fn tick(&mut self, now: Timestamp) {
-        for table in &mut self.tables {
-            table.tick(now);
-        }
+        self.table.tick(now);
     }
 
     pub(crate) fn finish(&mut self) {
-        for table in &mut self.tables {
-            table.finish();
-        }
+        self.table.finish();
     }
 
-    /// Hands over the flows that have ended, in the order of rows; stops at the first error. `emit` gets the table that
-    /// still holds the flow, and takes or releases it.
+    /// Hands over the flows that have ended, in the order of rows; stops at the first error.
     pub(crate) fn drain<E>(
         &mut self,
-        mut emit: impl FnMut(&Ended, &mut FlowTable<T>) -> Result<(), E>,
+        emit: impl FnMut(EndedFlow<'_, T::State>) -> Result<(), E>,
     ) -> Result<(), E> {
-        // Each table's list is sorted in its place, then the lists are merged: no flow is moved, nothing is copied.
-        self.heads.clear();
-        for (index, table) in self.tables.iter_mut().enumerate() {
-            let ended = table.ended();
-            ended.sort_unstable_by_key(|ended| ended.order);
-            if let Some(first) = ended.first() {
-                self.heads.push(Reverse((first.order, index, 0)));
-            }
-        }
-        while let Some(mut head) = self.heads.peek_mut() {
-            let Reverse((order, index, at)) = &mut *head;
-            let table = &mut self.tables[*index];
-            let ended = table.ended()[*at];
-            emit(&ended, table)?;
-            *at += 1;
-            match table.ended().get(*at) {
-                Some(next) => *order = next.order,
-                None => {
-                    table.ended().clear();
-                    PeekMut::pop(head);
-                }
-            }
-        }
-        Ok(())
+        self.table.drain(emit)
     }
 
     pub(crate) fn report(&self) -> WorkerReport {
-        let mut report = WorkerReport::default();
-        for table in &self.tables {
-            report.counters.add(table.counters());
-            report.live_flows += table.live_flows() as u64;
-            report.live_packets += table.live_packets();
-        }
-        report
+        WorkerReport { counters: *self.table.counters(), live_packets: self.table.live_packets() }
     }
 }

@@ -14,6 +14,7 @@ mod pipeline;
 
 mod exporter;
 mod flow_worker;
+mod huge_pages;
 mod reader;
 mod ring;
 

@@ -14,11 +14,11 @@ use std::thread;
 
 use anyhow::{Context, anyhow};
 use tapline_export::ExportError;
-use tapline_flow::{Ended, FlowTable, HashSeed, Rules, SortKey};
+use tapline_flow::SortKey;
 use tapline_record::{FlowRecord, PacketRecord, Timestamp, Tracker};
 
 use crate::exporter::{Exported, Exporter};
-use crate::flow_worker::{FlowWorker, WorkerReport};
+use crate::flow_worker::{FlowWorker, Tables, WorkerReport};
 use crate::reader::{Reader, Routed};
 use crate::ring::{Abandoned, Receiver, Sender, ring};
 
@@ -26,14 +26,6 @@ use crate::ring::{Abandoned, Receiver, Sender, ring};
 const PACKETS_PER_BATCH: usize = 256;
 /// Flows per batch.
 const FLOWS_PER_BATCH: usize = 32;
-
-/// How flows are kept.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Tables {
-    pub(crate) rules: Rules,
-    pub(crate) flows_max: usize,
-    pub(crate) seed: HashSeed,
-}
 
 /// Runs the pipeline until the input ends or a stage fails.
 pub(crate) fn run<T>(
@@ -60,30 +52,19 @@ fn run_inline<T: Tracker + Copy>(
     tracker: T,
     mut exporter: Exporter<T::State>,
 ) -> anyhow::Result<(WorkerReport, Exported)> {
-    let mut worker = FlowWorker::new(0, 1, tables.rules, tracker, tables.flows_max, tables.seed);
+    let mut worker = FlowWorker::new(0, 1, tables, tracker);
     while let Some(routed) = reader.next()? {
         match routed {
             Routed::Packet(packet, shard) => worker.push(&packet, shard),
             Routed::Tick(now) => {
                 worker.tick(now);
-                worker.drain(|ended, table| write(&mut exporter, ended, table))?;
+                worker.drain(|flow| exporter.write(flow.record()))?;
             }
         }
     }
     worker.finish();
-    worker.drain(|ended, table| write(&mut exporter, ended, table))?;
+    worker.drain(|flow| exporter.write(flow.record()))?;
     Ok((worker.report(), exporter.close()?))
-}
-
-/// Writes a flow where it lies, and lets it go.
-fn write<T: Tracker>(
-    exporter: &mut Exporter<T::State>,
-    ended: &Ended,
-    table: &mut FlowTable<T>,
-) -> Result<(), ExportError> {
-    exporter.write(table.ended_flow(ended))?;
-    table.release(ended);
-    Ok(())
 }
 
 fn run_threads<T>(
@@ -106,8 +87,7 @@ where
             let (flows_in, flows_out) = ring();
             to_workers.push(Lane { sender: packets_in, batch: PacketBatch::default() });
             from_workers.push(Stream::new(flows_out));
-            let worker =
-                FlowWorker::new(index, workers, tables.rules, tracker, tables.flows_max, tables.seed);
+            let worker = FlowWorker::new(index, workers, tables, tracker);
             let thread = thread::Builder::new()
                 .name(format!("flow-{index}"))
                 .spawn_scoped(scope, move || drive_worker(worker, packets_out, flows_in))
@@ -127,7 +107,6 @@ where
             match thread.join().unwrap_or_else(|panic| resume_unwind(panic)) {
                 Ok(report) => {
                     total.counters.add(&report.counters);
-                    total.live_flows += report.live_flows;
                     total.live_packets += report.live_packets;
                 }
                 Err(Abandoned) => worker_stopped = true,
@@ -225,8 +204,8 @@ fn drive_worker<T: Tracker + Copy>(
             Some(Then::Tick(now)) => worker.tick(now),
             Some(Then::Finish) => worker.finish(),
         }
-        worker.drain(|flow, table| {
-            ended.flows.push((flow.order, table.take(flow)));
+        worker.drain(|flow| {
+            ended.flows.push((flow.order(), flow.take()));
             if ended.flows.len() == FLOWS_PER_BATCH { flows.send(&mut ended) } else { Ok(()) }
         })?;
         ended.epoch_ends = true;

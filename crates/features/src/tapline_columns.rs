@@ -88,7 +88,7 @@ pub const TAPLINE_1: &[Column<Flow>] = &[
         name: "tunnel_id",
         kind: Kind::Int,
         unit: "",
-        definition: "VNI, TEID, GRE key or ERSPAN session of that encapsulation; 0 if none",
+        definition: "VNI, GRE key or ERSPAN session of that encapsulation; 0 if none, and for GTP-U, where it differs by direction",
         cell: |f| Cell::Int(i64::from(f.head.key.tunnel_id)),
     },
     Column {

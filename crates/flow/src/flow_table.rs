@@ -1,9 +1,11 @@
 //! The table itself: find, open, book, end, evict, drain.
 //!
-//! In: [`PacketRecord`]s in capture order, and ticks of packet time. Out: [`Ended`] flows, each to be taken once. A flow
-//! that ended stays in the slab, out of the index, until it is drained; so a drain can sort without moving flows.
+//! In: [`PacketRecord`]s in capture order, and ticks of packet time. Out: [`EndedFlow`]s, each once. A flow that ended
+//! stays in the slab, out of the index, until it is drained; so a drain can sort without moving flows.
 
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
@@ -13,38 +15,37 @@ use tapline_record::{
 
 use crate::counters::{NonFlow, TableCounters};
 use crate::lifetime::{Lifetime, Next, Rules, Step, Timeouts};
-use crate::slab::Slab;
+use crate::slab::{ChunkHook, Slab};
 use crate::timer_wheel::{Armed, Links, TimerWheel};
 use crate::{lifetime_cic, lifetime_tapline};
 
-/// All live flows of one shard.
+/// The live flows of several shards.
+///
+/// The shards share memory and nothing else: what one sees, holds and evicts does not depend on which others are there.
 pub struct FlowTable<T: Tracker> {
     rules: Rules,
     tracker: T,
-    flows_max: usize,
     hasher: SipHasher13,
-    index: HashTable<Slot>,
+    flows_max: usize,
     slab: Slab<Entry<T::State>>,
+    shards: Vec<Shard>,
+    heads: BinaryHeap<Reverse<(SortKey, usize, usize)>>,
+    counters: TableCounters,
+}
+
+/// One shard: how its flows are found, when they are due, and which have ended.
+struct Shard {
+    index: HashTable<Slot>,
     wheel: TimerWheel,
     ended: Vec<Ended>,
     /// The last tick, as a floor under [`SortKey`]s: a packet that comes late must not put a row before rows that are
     /// out already.
     ticked_us: i64,
-    counters: TableCounters,
 }
 
 /// The key of the table's hash: random per process, so that nobody outside can make keys collide.
 #[derive(Clone, Copy, Debug)]
 pub struct HashSeed(pub u64, pub u64);
-
-/// A flow that has ended and waits in its table to be taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// Where its row stands among all rows.
-    pub order: SortKey,
-    /// Its number, for [`FlowTable::ended_flow`], [`FlowTable::take`] and [`FlowTable::release`].
-    pub id: u32,
-}
 
 /// The order of rows. Under Tapline's rules: when the flow's end was certain (last packet plus timeout, the cutting
 /// packet, the evicting packet), then first packet; flows that the input's end cut come last, by their last packet. Under
@@ -55,6 +56,13 @@ pub struct SortKey {
     decided: i64,
     start: i64,
     first_ordinal: u64,
+}
+
+/// A flow that has ended and waits in the slab to be drained.
+#[derive(Clone, Copy)]
+struct Ended {
+    order: SortKey,
+    id: u32,
 }
 
 /// A slot of the index: the hash beside the number, so that most misses never touch the entry.
@@ -73,34 +81,39 @@ struct Entry<S> {
 }
 
 impl<T: Tracker> FlowTable<T> {
-    /// An empty table that holds at most `flows_max` (at least 1) live flows.
-    pub fn new(rules: Rules, tracker: T, flows_max: usize, seed: HashSeed) -> Self {
+    /// An empty table of `shards` shards, each of which holds at most `flows_max` (at least 1) live flows.
+    pub fn new(
+        rules: Rules,
+        tracker: T,
+        shards: usize,
+        flows_max: usize,
+        seed: HashSeed,
+        hook: ChunkHook,
+    ) -> Self {
         Self {
             rules,
             tracker,
-            flows_max: flows_max.max(1),
             hasher: SipHasher13::new_with_keys(seed.0, seed.1),
-            index: HashTable::new(),
-            slab: Slab::new(),
-            wheel: TimerWheel::new(),
-            ended: Vec::new(),
-            ticked_us: i64::MIN,
+            flows_max: flows_max.max(1),
+            slab: Slab::new(hook),
+            shards: (0..shards).map(|_| Shard::new()).collect(),
+            heads: BinaryHeap::with_capacity(shards),
             counters: TableCounters::default(),
         }
     }
 
-    /// Books a packet.
+    /// Books a packet that belongs to `shard`.
     #[inline]
-    pub fn push(&mut self, packet: &PacketRecord) {
+    pub fn push(&mut self, shard: usize, packet: &PacketRecord) {
         self.counters.packets += 1;
         let (key, src_is_lo) = FlowKey::of(packet, self.rules.key_rules());
-        let hash = self.hash(&key);
-        let found = self
+        let hash = hash(&self.hasher, &key);
+        let found = self.shards[shard]
             .index
             .find(spread(hash), |slot| slot.hash == hash && self.slab.get(slot.id).flow.head.key == key)
             .map(|slot| slot.id);
         let Some(id) = found else {
-            return self.open_fresh(key, src_is_lo, hash, packet, None);
+            return self.open_fresh(shard, key, src_is_lo, hash, packet, None);
         };
 
         let entry = self.slab.get_mut(id);
@@ -123,15 +136,17 @@ impl<T: Tracker> FlowTable<T> {
             Step::Join(activity) => {
                 book(&self.tracker, &self.rules, entry, packet, direction, activity);
                 if entry.life.closing != closing {
-                    self.rearm(id);
+                    let second = deadline_second(&self.rules, &entry.flow.head, &entry.life);
+                    self.shards[shard].wheel.rearm(&mut self.slab, id, second);
                 }
             }
             Step::JoinAndEnd(activity, reason) => {
                 book(&self.tracker, &self.rules, entry, packet, direction, activity);
-                self.end(id, reason, self.decided(packet.ts.micros, packet));
+                self.end(shard, id, reason, self.decided(packet.ts.micros, packet));
             }
             Step::EndAndOpen { reason, decided_us, next } => {
-                self.end_and_open(id, reason, self.decided(decided_us, packet), next, src_is_lo, packet);
+                let decided = self.decided(decided_us, packet);
+                self.end_and_open(shard, id, reason, decided, next, src_is_lo, packet);
             }
             Step::Discard(why) => self.counters.non_flow[why as usize] += 1,
         }
@@ -140,93 +155,95 @@ impl<T: Tracker> FlowTable<T> {
     /// Ends every flow whose deadline has passed at packet time `now`. CICFlowMeter's rules know no such thing.
     pub fn tick(&mut self, now: Timestamp) {
         let Rules::Tapline { timeouts, .. } = self.rules else { return };
-        // Slots of seconds gone by: whatever is in them is due, or its deadline has moved on.
-        while let Some((id, second)) = self.wheel.earliest() {
-            if second >= now.second() {
-                break;
+        for shard in 0..self.shards.len() {
+            // Slots of seconds gone by: whatever is in them is due, or its deadline has moved on.
+            while let Some((id, second)) = self.shards[shard].wheel.earliest() {
+                if second >= now.second() {
+                    break;
+                }
+                self.shards[shard].wheel.advance(second);
+                self.end_if_due(shard, &timeouts, id, now);
             }
-            self.wheel.advance(second);
-            self.end_if_due(&timeouts, id, now);
-        }
-        self.wheel.advance(now.second());
-        // The slot of the running second: some of it is due already.
-        let mut following = self.wheel.first_in_current_slot();
-        while let Some(id) = following {
-            following = self.slab.get(id).links.next();
-            self.end_if_due(&timeouts, id, now);
-        }
-        self.ticked_us = now.micros;
-    }
-
-    /// Ends a flow whose deadline has passed; one whose deadline has moved is armed anew.
-    fn end_if_due(&mut self, timeouts: &Timeouts, id: u32, now: Timestamp) {
-        let entry = self.slab.get(id);
-        let deadline_us = lifetime_tapline::deadline_us(timeouts, &entry.flow.head, &entry.life);
-        if deadline_us <= now.micros {
-            let reason = lifetime_tapline::quiet_reason(&entry.life);
-            self.end(id, reason, deadline_us);
-            return;
-        }
-        let due_second = Timestamp::from_micros(deadline_us).second();
-        if !self.wheel.stands_at(due_second) {
-            self.wheel.disarm(&mut self.slab, id);
-            self.wheel.arm(&mut self.slab, id, due_second);
+            self.shards[shard].wheel.advance(now.second());
+            // The slot of the running second: some of it is due already.
+            let mut following = self.shards[shard].wheel.first_in_current_slot();
+            while let Some(id) = following {
+                following = self.slab.get(id).links.next();
+                self.end_if_due(shard, &timeouts, id, now);
+            }
+            self.shards[shard].ticked_us = now.micros;
         }
     }
 
     /// Ends every flow: the input is over. Index and wheel are given up whole, which is faster than flow by flow.
     pub fn finish(&mut self) {
-        self.index = HashTable::new();
-        self.wheel = TimerWheel::new();
-        let waiting: HashSet<u32> = self.ended.iter().map(|ended| ended.id).collect();
-        self.ended.reserve_exact(self.slab.len() - waiting.len());
         let tapline = matches!(self.rules, Rules::Tapline { .. });
-        for id in 0..self.slab.end() {
-            let Some(entry) = self.slab.get_present(id).filter(|_| !waiting.contains(&id)) else { continue };
-            let head = &mut entry.flow.head;
-            head.end_reason = EndReason::EndOfInput;
-            if head.packets < self.rules.packets_min() {
-                self.counters.non_flow[NonFlow::OnePacketFlow as usize] += u64::from(head.packets);
-                self.slab.release(id);
-                continue;
+        for shard in &mut self.shards {
+            let index = std::mem::replace(&mut shard.index, HashTable::new());
+            shard.wheel = TimerWheel::new();
+            shard.ended.reserve_exact(index.len());
+            self.counters.flows_live -= index.len() as u64;
+            for Slot { id, .. } in index {
+                let head = &mut self.slab.get_mut(id).flow.head;
+                head.end_reason = EndReason::EndOfInput;
+                if head.packets < self.rules.packets_min() {
+                    self.counters.non_flow[NonFlow::OnePacketFlow as usize] += u64::from(head.packets);
+                    self.slab.release(id);
+                    continue;
+                }
+                // After everything that was decided before.
+                let decided =
+                    if tapline { (i64::MAX / 2).saturating_add(head.last.micros) } else { i64::MAX };
+                shard.ended.push(Ended { order: SortKey::of(decided, head), id });
             }
-            // After everything that was decided before.
-            let decided = if tapline { (i64::MAX / 2).saturating_add(head.last.micros) } else { i64::MAX };
-            self.ended.push(Ended { order: SortKey::of(decided, head), id });
         }
     }
 
-    /// Flows that ended and were not taken yet, in no order. Whoever takes them clears the list.
-    pub fn ended(&mut self) -> &mut Vec<Ended> {
-        &mut self.ended
-    }
-
-    /// An ended flow, in its place.
-    #[must_use]
-    pub fn ended_flow(&self, ended: &Ended) -> &FlowRecord<T::State> {
-        &self.slab.get(ended.id).flow
-    }
-
-    /// Takes an ended flow out of the table.
-    pub fn take(&mut self, ended: &Ended) -> FlowRecord<T::State> {
-        self.slab.take(ended.id).flow
-    }
-
-    /// Drops an ended flow.
-    pub fn release(&mut self, ended: &Ended) {
-        self.slab.release(ended.id);
+    /// Hands over the flows that have ended since the last time, in the order of rows; stops at the first error.
+    ///
+    /// Each shard's list is sorted in its place, then the lists are merged: nothing is copied but what `emit` takes.
+    ///
+    /// # Errors
+    ///
+    /// Those of `emit`.
+    pub fn drain<E>(
+        &mut self,
+        mut emit: impl FnMut(EndedFlow<'_, T::State>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.heads.clear();
+        for (index, shard) in self.shards.iter_mut().enumerate() {
+            shard.ended.sort_unstable_by_key(|ended| ended.order);
+            if let Some(first) = shard.ended.first() {
+                self.heads.push(Reverse((first.order, index, 0)));
+            }
+        }
+        while let Some(mut head) = self.heads.peek_mut() {
+            let Reverse((order, shard, at)) = &mut *head;
+            let ended = &mut self.shards[*shard].ended;
+            let Ended { id, .. } = ended[*at];
+            emit(EndedFlow { order: *order, id, slab: &mut self.slab, taken: false })?;
+            *at += 1;
+            if let Some(next) = ended.get(*at) {
+                *order = next.order;
+            } else {
+                ended.clear();
+                PeekMut::pop(head);
+            }
+        }
+        Ok(())
     }
 
     /// Flows that are live now.
     #[must_use]
     pub fn live_flows(&self) -> usize {
-        self.index.len()
+        self.shards.iter().map(|shard| shard.index.len()).sum()
     }
 
     /// Packets in live flows, counted from the flows themselves.
     #[must_use]
     pub fn live_packets(&self) -> u64 {
-        self.index.iter().map(|slot| u64::from(self.slab.get(slot.id).flow.head.packets)).sum()
+        let live = self.shards.iter().flat_map(|shard| shard.index.iter());
+        live.map(|slot| u64::from(self.slab.get(slot.id).flow.head.packets)).sum()
     }
 
     /// What the table has done so far.
@@ -235,13 +252,20 @@ impl<T: Tracker> FlowTable<T> {
         &self.counters
     }
 
-    #[inline]
-    fn hash(&self, key: &FlowKey) -> u32 {
-        let mut bytes = [0; 48];
-        for (chunk, word) in bytes.chunks_exact_mut(8).zip(key.words()) {
-            chunk.copy_from_slice(&word.to_le_bytes());
+    /// Ends a flow whose deadline has passed; one whose deadline has moved is armed anew.
+    fn end_if_due(&mut self, shard: usize, timeouts: &Timeouts, id: u32, now: Timestamp) {
+        let entry = self.slab.get(id);
+        let deadline_us = lifetime_tapline::deadline_us(timeouts, &entry.flow.head, &entry.life);
+        if deadline_us <= now.micros {
+            let reason = lifetime_tapline::quiet_reason(&entry.life);
+            self.end(shard, id, reason, deadline_us);
+            return;
         }
-        self.hasher.hash(&bytes) as u32
+        let due_second = Timestamp::from_micros(deadline_us).second();
+        let wheel = &mut self.shards[shard].wheel;
+        if !wheel.stands_at(due_second) {
+            wheel.rearm(&mut self.slab, id, due_second);
+        }
     }
 
     /// When a flow's end was certain, in the unit of this table's [`SortKey`]s.
@@ -255,14 +279,15 @@ impl<T: Tracker> FlowTable<T> {
 
     fn open_fresh(
         &mut self,
+        shard: usize,
         key: FlowKey,
         src_is_lo: bool,
         hash: u32,
         packet: &PacketRecord,
         id_is_lo: Option<bool>,
     ) {
-        if self.index.len() >= self.flows_max {
-            self.evict(packet);
+        if self.shards[shard].index.len() >= self.flows_max {
+            self.evict(shard, packet);
         }
         let initiator_is_lo = src_is_lo != self.rules.opened_by_responder(packet);
         let head = FlowHead {
@@ -277,12 +302,14 @@ impl<T: Tracker> FlowTable<T> {
         };
         let direction = self.rules.direction(&head, packet, src_is_lo);
         let state = self.tracker.open(Opening { head: &head, packet, direction, continues: None });
-        self.insert(head, Lifetime::default(), hash, state, packet, direction);
+        self.insert(shard, FlowRecord { head, state }, Lifetime::default(), hash, packet, direction);
     }
 
     #[cold]
+    #[expect(clippy::too_many_arguments, reason = "the parts of one step, passed on")]
     fn end_and_open(
         &mut self,
+        shard: usize,
         id: u32,
         reason: EndReason,
         decided: i64,
@@ -290,51 +317,44 @@ impl<T: Tracker> FlowTable<T> {
         src_is_lo: bool,
         packet: &PacketRecord,
     ) {
-        // The ended flow leaves the index but not yet the slab: the next flow may take over from it.
-        let (old_head, old_life, hash) = {
-            let old = self.slab.get(id);
-            (old.flow.head, old.life, self.hash(&old.flow.head.key))
+        let old = self.slab.get(id);
+        let (old_head, old_life) = (old.flow.head, old.life);
+        let hash = hash(&self.hasher, &old_head.key);
+        let continued = match next {
+            Next::Fresh | Next::FreshSameId => None,
+            Next::Continue => Some(self.rules.direction(&old_head, packet, src_is_lo)),
+            Next::ContinueForward => Some(Direction::Forward),
         };
-        self.end(id, reason, decided);
-        match next {
-            Next::Fresh => self.open_fresh(old_head.key, src_is_lo, hash, packet, None),
-            Next::FreshSameId => {
-                self.open_fresh(old_head.key, src_is_lo, hash, packet, Some(old_head.id_is_lo));
-            }
-            Next::Continue | Next::ContinueForward => {
-                let head = FlowHead {
-                    start: packet.ts,
-                    last: packet.ts,
-                    first_ordinal: packet.ordinal,
-                    packets: 1,
-                    ..old_head
-                };
-                let direction = match next {
-                    Next::ContinueForward => Direction::Forward,
-                    _ => self.rules.direction(&head, packet, src_is_lo),
-                };
-                let old = self.slab.get_present(id);
-                let state = self.tracker.open(Opening {
-                    head: &head,
-                    packet,
-                    direction,
-                    continues: old.map(|old| (&old_head, &mut old.flow.state)),
-                });
-                let life = match self.rules {
-                    Rules::Tapline { .. } => old_life,
-                    Rules::Cic { .. } => Lifetime::default(),
-                };
-                self.insert(head, life, hash, state, packet, direction);
-            }
-        }
+        let Some(direction) = continued else {
+            self.end(shard, id, reason, decided);
+            let id_is_lo = (next == Next::FreshSameId).then_some(old_head.id_is_lo);
+            return self.open_fresh(shard, old_head.key, src_is_lo, hash, packet, id_is_lo);
+        };
+
+        // The next flow takes over from the old one's state, before that goes its way.
+        let head = FlowHead {
+            start: packet.ts,
+            last: packet.ts,
+            first_ordinal: packet.ordinal,
+            packets: 1,
+            ..old_head
+        };
+        let continues = Some((&old_head, &mut self.slab.get_mut(id).flow.state));
+        let state = self.tracker.open(Opening { head: &head, packet, direction, continues });
+        let life = match self.rules {
+            Rules::Tapline { .. } => old_life,
+            Rules::Cic { .. } => Lifetime::default(),
+        };
+        self.end(shard, id, reason, decided);
+        self.insert(shard, FlowRecord { head, state }, life, hash, packet, direction);
     }
 
     fn insert(
         &mut self,
-        head: FlowHead,
+        shard: usize,
+        flow: FlowRecord<T::State>,
         mut life: Lifetime,
         hash: u32,
-        state: T::State,
         packet: &PacketRecord,
         direction: Direction,
     ) {
@@ -344,53 +364,98 @@ impl<T: Tracker> FlowTable<T> {
                 lifetime_cic::note_first(version, &mut life, packet, direction);
             }
         }
-        let deadline_second = deadline_second(&self.rules, &head, &life);
-        let id = self.slab.insert(Entry { flow: FlowRecord { head, state }, life, links: Links::unarmed() });
-        self.wheel.arm(&mut self.slab, id, deadline_second);
-        self.index.insert_unique(spread(hash), Slot { hash, id }, |slot| spread(slot.hash));
+        let second = deadline_second(&self.rules, &flow.head, &life);
+        let id = self.slab.insert(Entry { links: Links::unarmed(), life, flow });
+        let Shard { index, wheel, .. } = &mut self.shards[shard];
+        wheel.arm(&mut self.slab, id, second);
+        index.insert_unique(spread(hash), Slot { hash, id }, |slot| spread(slot.hash));
         self.counters.flows_opened += 1;
-        self.counters.flows_peak = self.counters.flows_peak.max(self.index.len() as u64);
-    }
-
-    fn rearm(&mut self, id: u32) {
-        let entry = self.slab.get(id);
-        let second = deadline_second(&self.rules, &entry.flow.head, &entry.life);
-        self.wheel.disarm(&mut self.slab, id);
-        self.wheel.arm(&mut self.slab, id, second);
+        self.counters.flows_live += 1;
+        self.counters.flows_peak = self.counters.flows_peak.max(self.counters.flows_live);
     }
 
     /// Makes room: ends the flow that is nearest to its timeout.
     #[cold]
-    fn evict(&mut self, packet: &PacketRecord) {
-        while let Some((id, second)) = self.wheel.earliest() {
+    fn evict(&mut self, shard: usize, packet: &PacketRecord) {
+        while let Some((id, second)) = self.shards[shard].wheel.earliest() {
             let entry = self.slab.get(id);
             let due = deadline_second(&self.rules, &entry.flow.head, &entry.life);
-            if due > second && self.wheel.can_hold(due, second) {
-                self.wheel.disarm(&mut self.slab, id);
-                self.wheel.arm(&mut self.slab, id, due);
+            let wheel = &mut self.shards[shard].wheel;
+            if due > second && wheel.can_hold(due, second) {
+                wheel.rearm(&mut self.slab, id, due);
                 continue;
             }
             self.counters.flows_evicted += 1;
             let decided = self.decided(packet.ts.micros, packet);
-            self.end(id, EndReason::Evicted, decided);
+            self.end(shard, id, EndReason::Evicted, decided);
             return;
         }
     }
 
-    fn end(&mut self, id: u32, reason: EndReason, decided: i64) {
-        self.wheel.disarm(&mut self.slab, id);
+    fn end(&mut self, shard: usize, id: u32, reason: EndReason, decided: i64) {
+        let Shard { index, wheel, ended, ticked_us } = &mut self.shards[shard];
+        wheel.disarm(&mut self.slab, id);
         let head = &mut self.slab.get_mut(id).flow.head;
         head.end_reason = reason;
-        let head = *head;
-        if let Ok(slot) = self.index.find_entry(spread(self.hash(&head.key)), |slot| slot.id == id) {
+        let hash = hash(&self.hasher, &head.key);
+        if let Ok(slot) = index.find_entry(spread(hash), |slot| slot.id == id) {
             slot.remove();
         }
+        self.counters.flows_live -= 1;
         if head.packets < self.rules.packets_min() {
             self.counters.non_flow[NonFlow::OnePacketFlow as usize] += u64::from(head.packets);
             self.slab.release(id);
         } else {
-            let decided = decided.max(self.ticked_us);
-            self.ended.push(Ended { order: SortKey::of(decided, &head), id });
+            ended.push(Ended { order: SortKey::of(decided.max(*ticked_us), head), id });
+        }
+    }
+}
+
+impl Shard {
+    fn new() -> Self {
+        Self { index: HashTable::new(), wheel: TimerWheel::new(), ended: Vec::new(), ticked_us: i64::MIN }
+    }
+}
+
+/// An ended flow in the hands of [`FlowTable::drain`]'s caller: read it where it lies, or take it away.
+pub struct EndedFlow<'a, S> {
+    order: SortKey,
+    id: u32,
+    slab: &'a mut Slab<Entry<S>>,
+    taken: bool,
+}
+
+impl<S> EndedFlow<'_, S> {
+    /// Where its row stands among all rows.
+    #[must_use]
+    pub const fn order(&self) -> SortKey {
+        self.order
+    }
+
+    /// The flow, in its place.
+    #[must_use]
+    pub fn record(&self) -> &FlowRecord<S> {
+        &self.slab.get(self.id).flow
+    }
+
+    /// Takes the flow away.
+    #[must_use]
+    pub fn take(mut self) -> FlowRecord<S> {
+        self.taken = true;
+        self.slab.take(self.id).flow
+    }
+}
+
+impl<S> std::fmt::Debug for EndedFlow<'_, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EndedFlow").field("order", &self.order).field("head", &self.record().head).finish()
+    }
+}
+
+impl<S> Drop for EndedFlow<'_, S> {
+    fn drop(&mut self) {
+        if !self.taken {
+            self.slab.release(self.id);
         }
     }
 }
@@ -415,6 +480,15 @@ impl<S> Armed for Entry<S> {
     fn links(&mut self) -> &mut Links {
         &mut self.links
     }
+}
+
+#[inline]
+fn hash(hasher: &SipHasher13, key: &FlowKey) -> u32 {
+    let mut bytes = [0; 48];
+    for (chunk, word) in bytes.chunks_exact_mut(8).zip(key.words()) {
+        chunk.copy_from_slice(&word.to_le_bytes());
+    }
+    hasher.hash(&bytes) as u32
 }
 
 #[inline]

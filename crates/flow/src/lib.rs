@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!  PacketRecord ──push──► FlowTable ──────────► FlowState of the Tracker (features)
-//!  packet time  ──tick──►   index  (keyed hash)
-//!                           slab   (entries)
-//!                           wheel  (deadlines)  ──drain──► Ended ──take──► FlowRecord
+//!  packet time  ──tick──►   slab   (entries)
+//!                           index  (keyed hash, per shard)
+//!                           wheel  (deadlines, per shard)  ──drain──► EndedFlow ──► FlowRecord
 //! ```
 //!
 //! One table is owned by one worker; nothing is shared. It is told the time by the packets, holds at most a stated
@@ -26,7 +26,11 @@ pub mod lifetime_tapline;
 pub mod counters;
 pub mod shard;
 
+mod fuzz;
+
 pub use counters::{NonFlow, TableCounters};
-pub use flow_table::{Ended, FlowTable, HashSeed, SortKey};
+pub use flow_table::{EndedFlow, FlowTable, HashSeed, SortKey};
+pub use fuzz::fuzz_flow_table;
 pub use lifetime::{CicVersion, Lifetime, Rules, Step, Timeouts};
 pub use shard::{SHARDS, shard_of};
+pub use slab::ChunkHook;

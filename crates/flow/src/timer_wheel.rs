@@ -87,6 +87,12 @@ impl TimerWheel {
         }
     }
 
+    /// Moves an entry to the second of its new deadline.
+    pub(crate) fn rearm<T: Armed>(&mut self, slab: &mut Slab<T>, id: u32, deadline_second: i64) {
+        self.disarm(slab, id);
+        self.arm(slab, id, deadline_second);
+    }
+
     /// The first entry of the earliest slot, with that slot's second; `None` when nothing is armed.
     #[inline]
     pub(crate) fn earliest(&self) -> Option<(u32, i64)> {
@@ -156,7 +162,7 @@ mod tests {
 
     #[test]
     fn comes_due_in_order_of_seconds_then_of_arming() {
-        let mut slab = Slab::new();
+        let mut slab = Slab::new(|_, _| {});
         let mut wheel = TimerWheel::new();
         let ids: Vec<u32> = (0..5).map(|_| slab.insert(Entry(Links::unarmed()))).collect();
         for (id, second) in ids.iter().zip([1_000, 1_010, 1_000, 1_200, 1_005]) {
@@ -176,7 +182,7 @@ mod tests {
 
     #[test]
     fn far_deadlines_wait_in_the_farthest_slot() {
-        let mut slab = Slab::new();
+        let mut slab = Slab::new(|_, _| {});
         let mut wheel = TimerWheel::new();
         let near = slab.insert(Entry(Links::unarmed()));
         let far = slab.insert(Entry(Links::unarmed()));

@@ -14,7 +14,7 @@ pub struct FlowKey {
     pub hi: Endpoint,
     /// VLAN identifiers, outer then inner; 0 if absent or left out of the key.
     pub vlan: [u16; 2],
-    /// Identifier of the innermost tunnel; 0 if none.
+    /// Identifier of the innermost tunnel; 0 if none, and for GTP-U, whose identifiers differ by direction.
     pub tunnel_id: u32,
     /// The innermost tunnel.
     pub tunnel_kind: TunnelKind,
@@ -73,7 +73,11 @@ impl FlowKey {
                 if with_vlan {
                     vlan = packet.vlan;
                 }
-                tunnel = (packet.tunnel_id, packet.tunnel_kind);
+                tunnel = match packet.tunnel_kind {
+                    // Each direction of a GTP-U tunnel has a TEID of its own, given by its receiver.
+                    TunnelKind::Gtpu => (0, TunnelKind::Gtpu),
+                    kind => (packet.tunnel_id, kind),
+                };
                 if packet.protocol == protocol::ICMP || packet.protocol == protocol::ICMPV6 {
                     (src.port, dst.port) = icmp_ports(packet);
                     src_is_lo = src.order(&dst) != Ordering::Greater;
