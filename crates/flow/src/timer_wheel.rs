@@ -113,9 +113,9 @@ impl TimerWheel {
         (first != NONE).then_some(first)
     }
 
-    /// Whether `second` is the one that the wheel stands at.
+    /// Whether an entry due at `second` belongs in the slot that the wheel stands at; one that is overdue does.
     pub(crate) const fn stands_at(&self, second: i64) -> bool {
-        self.second == second
+        self.second >= second
     }
 
     /// Whether an entry due at `due` would be armed in a later slot than that of `second`.
