@@ -170,7 +170,10 @@ fn flows(packets: &[Packet]) -> Vec<Flow> {
             now_us = packet.ts_us;
             if ticks {
                 for mut flow in live.extract_if(.., |flow| flow.deadline_us() <= now_us) {
-                    flow.end(flow.closing.unwrap_or("idle"), flow.deadline_us().max(ticked_us));
+                    flow.end(
+                        flow.closing.unwrap_or("idle"),
+                        flow.deadline_us().max(ticked_us.saturating_add(1)),
+                    );
                     ended.push(flow);
                 }
                 ticked_us = now_us;
@@ -206,7 +209,8 @@ fn push(live: &mut Vec<Flow>, ended: &mut Vec<Flow>, ordinal: usize, packet: &Pa
         return live[at].book(packet);
     };
     let mut flow = live.remove(at);
-    flow.end(reason, decided_us.max(ticked_us));
+    // A row decided by a late packet comes after those that are out.
+    flow.end(reason, decided_us.max(ticked_us.saturating_add(1)));
     live.push(Flow::open(ordinal, packet, (reason == "active").then_some(&flow)));
     ended.push(flow);
 }

@@ -29,7 +29,10 @@ pub struct FlowTable<T: Tracker> {
     flows_max: usize,
     slab: Slab<Entry<T::State>>,
     shards: Vec<Shard>,
+    /// Scratch of [`FlowTable::drain`]: of each shard the first flow not yet handed over, the shard, its place there.
     heads: BinaryHeap<Reverse<(SortKey, usize, usize)>>,
+    /// Scratch of [`FlowTable::tick`].
+    postponed: Vec<u32>,
     counters: TableCounters,
 }
 
@@ -38,8 +41,8 @@ struct Shard {
     index: HashTable<Slot>,
     wheel: TimerWheel,
     ended: Vec<Ended>,
-    /// The last tick, as a floor under [`SortKey`]s: a packet that comes late must not put a row before rows that are
-    /// out already.
+    /// The last tick, a floor under [`SortKey`]s: a packet that comes late must not put a row before rows that are out
+    /// already, all of which were decided by then.
     ticked_us: i64,
 }
 
@@ -98,6 +101,7 @@ impl<T: Tracker> FlowTable<T> {
             slab: Slab::new(hook),
             shards: (0..shards).map(|_| Shard::new()).collect(),
             heads: BinaryHeap::with_capacity(shards),
+            postponed: Vec::new(),
             counters: TableCounters::default(),
         }
     }
@@ -156,15 +160,23 @@ impl<T: Tracker> FlowTable<T> {
     pub fn tick(&mut self, now: Timestamp) {
         let Rules::Tapline { timeouts, .. } = self.rules else { return };
         for shard in 0..self.shards.len() {
-            // Slots of seconds gone by: whatever is in them is due, or its deadline has moved on.
+            // Slots of seconds gone by: whatever is in them is due, or its deadline has moved on. The latter wait until
+            // the wheel stands at the present, for it may have years to go: captures are merged, clocks are set.
             while let Some((id, second)) = self.shards[shard].wheel.earliest() {
                 if second >= now.second() {
                     break;
                 }
-                self.shards[shard].wheel.advance(second);
-                self.end_if_due(shard, &timeouts, id, now);
+                if !self.end_if_due(shard, &timeouts, id, now) {
+                    self.shards[shard].wheel.disarm(&mut self.slab, id);
+                    self.postponed.push(id);
+                }
             }
             self.shards[shard].wheel.advance(now.second());
+            for id in self.postponed.drain(..) {
+                let entry = self.slab.get(id);
+                let second = deadline_second(&self.rules, &entry.flow.head, &entry.life);
+                self.shards[shard].wheel.arm(&mut self.slab, id, second);
+            }
             // The slot of the running second: some of it is due already.
             let mut following = self.shards[shard].wheel.first_in_current_slot();
             while let Some(id) = following {
@@ -252,20 +264,16 @@ impl<T: Tracker> FlowTable<T> {
         &self.counters
     }
 
-    /// Ends a flow whose deadline has passed; one whose deadline has moved is armed anew.
-    fn end_if_due(&mut self, shard: usize, timeouts: &Timeouts, id: u32, now: Timestamp) {
+    /// Ends a flow whose deadline has passed; says whether it has.
+    fn end_if_due(&mut self, shard: usize, timeouts: &Timeouts, id: u32, now: Timestamp) -> bool {
         let entry = self.slab.get(id);
         let deadline_us = lifetime_tapline::deadline_us(timeouts, &entry.flow.head, &entry.life);
-        if deadline_us <= now.micros {
+        let due = deadline_us <= now.micros;
+        if due {
             let reason = lifetime_tapline::quiet_reason(&entry.life);
             self.end(shard, id, reason, deadline_us);
-            return;
         }
-        let due_second = Timestamp::from_micros(deadline_us).second();
-        let wheel = &mut self.shards[shard].wheel;
-        if !wheel.stands_at(due_second) {
-            wheel.rearm(&mut self.slab, id, due_second);
-        }
+        due
     }
 
     /// When a flow's end was certain, in the unit of this table's [`SortKey`]s.
@@ -406,7 +414,7 @@ impl<T: Tracker> FlowTable<T> {
             self.counters.non_flow[NonFlow::OnePacketFlow as usize] += u64::from(head.packets);
             self.slab.release(id);
         } else {
-            ended.push(Ended { order: SortKey::of(decided.max(*ticked_us), head), id });
+            ended.push(Ended { order: SortKey::of(decided.max(ticked_us.saturating_add(1)), head), id });
         }
     }
 }

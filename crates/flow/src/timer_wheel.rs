@@ -113,11 +113,6 @@ impl TimerWheel {
         (first != NONE).then_some(first)
     }
 
-    /// Whether an entry due at `second` belongs in the slot that the wheel stands at; one that is overdue does.
-    pub(crate) const fn stands_at(&self, second: i64) -> bool {
-        self.second >= second
-    }
-
     /// Whether an entry due at `due` would be armed in a later slot than that of `second`.
     pub(crate) fn can_hold(&self, due: i64, second: i64) -> bool {
         due.min(self.second.saturating_add(SLOTS as i64 - 1)) > second
