@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 
 use crate::support::generator::{Shape, sequence};
-use crate::support::packets::pcap;
+use crate::support::packets::{Packet, pcap};
 use crate::support::program::{rows, stderr, tapline, tapline_with_input};
 
 fn stdout(args: &[&str]) -> String {
@@ -116,6 +116,26 @@ fn compressed_captures_are_read_as_they_are() {
     let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
     lz4.write_all(&capture).unwrap();
     assert_eq!(rows(&[], &lz4.finish().unwrap()), plain);
+}
+
+#[test]
+fn duplicates_are_left_out_and_counted() {
+    let packets = sequence(12, Shape { packets: 200, out_of_order: 0, loopback: false });
+    let mut doubled = Vec::new();
+    for (ordinal, packet) in packets.iter().enumerate() {
+        // The acknowledgement number tells the packets of the sequence apart.
+        let packet = Packet { ack: 10 + ordinal as u32, ..packet.clone() };
+        doubled.push(packet.clone());
+        doubled.push(Packet { ts_us: packet.ts_us + 5, ..packet });
+    }
+    doubled.retain(|packet| packet.protocol == 6);
+    let only_tcp: Vec<Packet> = doubled.iter().step_by(2).cloned().collect();
+    assert!(only_tcp.len() > 10);
+    let output = tapline_with_input(&["replay", "--dedup", "10us", "-"], &pcap(&doubled));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let left_out = format!("filtered: duplicate {}", only_tcp.len());
+    assert!(stderr(&output).contains(&left_out), "{}", stderr(&output));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), rows(&[], &pcap(&only_tcp)));
 }
 
 #[test]

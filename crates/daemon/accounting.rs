@@ -24,7 +24,10 @@ pub(crate) struct Input {
     pub(crate) bytes: u64,
     pub(crate) notices: Vec<String>,
     pub(crate) seen: u64,
-    pub(crate) filtered: u64,
+    /// Did not match `--filter`.
+    pub(crate) filtered_out: u64,
+    /// Repeated within `--dedup`.
+    pub(crate) duplicates: u64,
     pub(crate) decoded: u64,
     pub(crate) undecodable: [u64; Skip::ALL.len()],
     pub(crate) unsupported_links: Vec<u16>,
@@ -65,6 +68,7 @@ pub(crate) struct PacketStats {
     pub(crate) kernel_dropped: u64,
     pub(crate) ring_dropped: u64,
     pub(crate) filtered: u64,
+    pub(crate) filtered_by_reason: BTreeMap<&'static str, u64>,
     pub(crate) shed: u64,
     pub(crate) undecodable: u64,
     pub(crate) undecodable_by_reason: BTreeMap<&'static str, u64>,
@@ -114,7 +118,11 @@ impl Stats {
             processed: tables.counters.packets,
             kernel_dropped: 0,
             ring_dropped: 0,
-            filtered: input.filtered,
+            filtered: input.filtered_out + input.duplicates,
+            filtered_by_reason: by_name(
+                ["expression", "duplicate"].into_iter(),
+                &[input.filtered_out, input.duplicates],
+            ),
             shed: 0,
             undecodable: input.undecodable.iter().sum(),
             undecodable_by_reason: by_name(Skip::ALL.iter().map(|skip| skip.name()), &input.undecodable),

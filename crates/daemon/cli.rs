@@ -83,6 +83,10 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "BPF")]
     pub(crate) filter: Option<String>,
 
+    /// Leave out frames that repeat byte for byte within this time (a span port that delivers twice): 500us, say
+    #[arg(long, value_name = "TIME", value_parser = duration_us)]
+    pub(crate) dedup: Option<i64>,
+
     /// Write counters as JSON to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) stats: Option<PathBuf>,

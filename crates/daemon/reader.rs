@@ -7,7 +7,7 @@
 use anyhow::Context;
 use tapline_capture::{CaptureError, CaptureSet, FrameFilter};
 use tapline_flow::shard_of;
-use tapline_packet::{DecodeCounters, Decoder, Skip};
+use tapline_packet::{DecodeCounters, Decoder, DuplicateWindow, Skip};
 use tapline_record::{FlowKey, Frame, KeyRules, LinkType, PacketRecord, Timestamp};
 
 use crate::accounting::Input;
@@ -22,6 +22,7 @@ const SHARD_SEED: u64 = 0;
 pub(crate) struct Reader {
     captures: CaptureSet,
     filter: Option<FrameFilter>,
+    duplicates: Option<DuplicateWindow>,
     decoder: Decoder,
     key_rules: KeyRules,
     progress: Progress,
@@ -45,6 +46,7 @@ impl Reader {
     pub(crate) fn new(
         captures: CaptureSet,
         filter: Option<FrameFilter>,
+        duplicates: Option<DuplicateWindow>,
         decoder: Decoder,
         key_rules: KeyRules,
         progress: Progress,
@@ -52,6 +54,7 @@ impl Reader {
         Self {
             captures,
             filter,
+            duplicates,
             decoder,
             key_rules,
             progress,
@@ -88,7 +91,13 @@ impl Reader {
             if let Some(filter) = &mut self.filter
                 && !filter.matches(&frame).context("applying --filter")?
             {
-                self.input.filtered += 1;
+                self.input.filtered_out += 1;
+                continue;
+            }
+            if let Some(duplicates) = &mut self.duplicates
+                && duplicates.is_duplicate(&frame)
+            {
+                self.input.duplicates += 1;
                 continue;
             }
             let packet = match self.decoder.decode(&frame, self.input.decoded) {

@@ -12,7 +12,7 @@ use tapline_features::{
     CIC_2018, CIC_GINTS, CIC_HEAD, CicTracker, CicVariant, SchemaId, TAPLINE_1, TaplineTracker,
 };
 use tapline_flow::{CicVersion, HashSeed, Rules, Timeouts};
-use tapline_packet::{DecodeOptions, Decoder, Profile};
+use tapline_packet::{DecodeOptions, Decoder, DuplicateWindow, Profile};
 use tapline_record::{Column, FlowRecord, Tracker};
 
 use crate::accounting::{Run, Stats};
@@ -62,7 +62,9 @@ where
 
     let progress = Progress::new(captures.bytes_total(), args.quiet);
     let decoder = Decoder::new(decode_options(args));
-    let mut reader = Reader::new(captures, filter, decoder, rules.key_rules(), progress);
+    let HashSeed(key_0, key_1) = random_seed();
+    let duplicates = args.dedup.map(|window_us| DuplicateWindow::new(window_us, (key_0, key_1)));
+    let mut reader = Reader::new(captures, filter, duplicates, decoder, rules.key_rules(), progress);
     let tables = Tables { rules, flows_max: args.max_flows as usize, seed: random_seed() };
     let (tables, exported) = pipeline::run(&mut reader, tables, tracker, workers, Exporter::new(rows))
         .map_err(|error| of_pipeline(error, target.as_ref()))?;

@@ -19,6 +19,9 @@ pub(crate) fn text(stats: &Stats, talkers: &Talkers) -> String {
         "packets  {} seen, {} processed, {} filtered, {} undecodable, {} unaccounted",
         packets.seen, packets.processed, packets.filtered, packets.undecodable, packets.unaccounted
     );
+    if let Some(count) = packets.filtered_by_reason.get("duplicate") {
+        let _ = writeln!(out, "         filtered: duplicate {count}");
+    }
     for (reason, count) in &packets.undecodable_by_reason {
         let _ = writeln!(out, "         undecodable: {reason} {count}");
     }

@@ -997,7 +997,7 @@ fn quotient(f: &Flow, of: u64, by: u64) -> Cell {
 
 fn connection_time_us(f: &Flow) -> i64 {
     match f.head.key.protocol {
-        protocol::TCP | protocol::UDP => f.state.connection_time_us + f.head.duration_us(),
+        protocol::TCP | protocol::UDP => f.state.connection_time_us.saturating_add(f.head.duration_us()),
         _ => 0,
     }
 }

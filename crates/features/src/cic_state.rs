@@ -96,8 +96,7 @@ impl Tracker for CicTracker {
                 state.segments = std::mem::take(&mut old.segments);
                 state.connection_time_us = old.connection_time_us
                     + if has_connection_time(packet) { before.duration_us() } else { 0 }
-                    + at_us
-                    - before.last.micros;
+                    + at_us.saturating_sub(before.last.micros);
             }
         }
 
@@ -152,7 +151,7 @@ impl Tracker for CicTracker {
         side.payload.add(f64::from(packet.payload_bytes));
         side.header_bytes += u64::from(packet.l4_header_bytes);
         if side.payload.n() > 1 {
-            side.gap.add((at_us - side.last_us) as f64);
+            side.gap.add(at_us.saturating_sub(side.last_us) as f64);
         }
         side.last_us = at_us;
         side.header_min_bytes = side.header_min_bytes.min(packet.l4_header_bytes);
@@ -162,7 +161,7 @@ impl Tracker for CicTracker {
         if gints {
             side.count_flags(packet);
         }
-        state.gap.add((at_us - head.last.micros) as f64);
+        state.gap.add(at_us.saturating_sub(head.last.micros) as f64);
     }
 }
 
@@ -195,7 +194,7 @@ impl CicState {
     }
 
     fn update_subflows(&mut self, at_us: i64) {
-        if (at_us - self.subflow_last_us) as f64 / 1_000_000.0 > 1.0 {
+        if at_us.saturating_sub(self.subflow_last_us) as f64 / 1_000_000.0 > 1.0 {
             self.subflows += 1;
             self.update_active_idle(at_us);
         }
@@ -203,11 +202,11 @@ impl CicState {
     }
 
     fn update_active_idle(&mut self, at_us: i64) {
-        if at_us - self.active_end_us > IDLE_MIN_US {
+        if at_us.saturating_sub(self.active_end_us) > IDLE_MIN_US {
             if self.active_end_us > self.active_start_us {
-                self.active.add((self.active_end_us - self.active_start_us) as f64);
+                self.active.add(self.active_end_us.saturating_sub(self.active_start_us) as f64);
             }
-            self.idle.add((at_us - self.active_end_us) as f64);
+            self.idle.add(at_us.saturating_sub(self.active_end_us) as f64);
             self.active_start_us = at_us;
         }
         self.active_end_us = at_us;
@@ -285,7 +284,7 @@ impl Bulk {
             return;
         }
         let bytes = u64::from(payload_bytes);
-        if self.start_us == 0 || (at_us - self.last_us) as f64 / 1_000_000.0 > 1.0 {
+        if self.start_us == 0 || at_us.saturating_sub(self.last_us) as f64 / 1_000_000.0 > 1.0 {
             self.start_us = at_us;
             self.last_us = at_us;
             self.candidate_packets = 1;
@@ -298,11 +297,11 @@ impl Bulk {
             self.bulks += 1;
             self.packets += 4;
             self.bytes += self.candidate_bytes;
-            self.duration_us += at_us - self.start_us;
+            self.duration_us = self.duration_us.saturating_add(at_us.saturating_sub(self.start_us));
         } else if self.candidate_packets > 4 {
             self.packets += 1;
             self.bytes += bytes;
-            self.duration_us += at_us - self.last_us;
+            self.duration_us = self.duration_us.saturating_add(at_us.saturating_sub(self.last_us));
         }
         self.last_us = at_us;
     }

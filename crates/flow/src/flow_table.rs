@@ -217,7 +217,7 @@ impl<T: Tracker> FlowTable<T> {
     ///
     /// # Errors
     ///
-    /// Those of `emit`.
+    /// Those of `emit`; the table must not be used after one.
     pub fn drain<E>(
         &mut self,
         mut emit: impl FnMut(EndedFlow<'_, T::State>) -> Result<(), E>,

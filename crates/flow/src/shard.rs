@@ -16,7 +16,7 @@ pub const SHARDS: usize = 64;
 pub fn shard_of(key: &FlowKey, seed: u64) -> usize {
     let mut mixed = seed ^ 0x243f_6a88_85a3_08d3;
     for word in key.words() {
-        let product = u128::from(mixed ^ word) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835_u128;
+        let product = u128::from(mixed ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
         mixed = (product as u64) ^ ((product >> 64) as u64);
     }
     mixed as usize % SHARDS

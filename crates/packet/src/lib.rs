@@ -41,6 +41,7 @@
 //! ```
 
 pub mod decoder;
+pub mod duplicates;
 pub mod skip;
 
 mod cic;
@@ -57,4 +58,5 @@ mod view;
 
 pub use counters::{DecodeCounters, TunnelCounters};
 pub use decoder::{Decapsulate, DecodeOptions, Decoder, Profile, fuzz_decode};
+pub use duplicates::DuplicateWindow;
 pub use skip::Skip;
