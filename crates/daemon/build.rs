@@ -3,7 +3,10 @@
 use std::process::Command;
 
 fn main() {
-    println!("cargo::rerun-if-changed=.git/HEAD");
+    // Changes with every commit and checkout; a source archive has none.
+    if std::path::Path::new(".git/logs/HEAD").exists() {
+        println!("cargo::rerun-if-changed=.git/logs/HEAD");
+    }
     println!("cargo::rerun-if-changed=crates/daemon/build.rs");
     let commit = output("git", &["rev-parse", "--short=12", "HEAD"]);
     let rustc = output(&std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into()), &["--version"]);
