@@ -17,7 +17,7 @@ demo:
 	$(system_packages)
 	$(CARGO) build --release --bin tapline
 	@mkdir -p .demo
-	target/release/tapline replay -o .demo/flows.csv --stats .demo/stats.json tests/golden
+	target/release/tapline replay -o .demo/flows.csv --stats .demo/stats.json tests/golden/*.pcap
 	@echo
 	@echo "the first rows of .demo/flows.csv, some columns:"
 	@cut -d, -f2-6,16,18,19,20,21,22 .demo/flows.csv | head -8
