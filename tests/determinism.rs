@@ -83,6 +83,23 @@ fn a_mirrored_capture_has_mirrored_rows() {
     assert_eq!(same(&plain), same(&mirrored));
 }
 
+/// One packet with a clock eighty years ahead ends the flows that are live then, and no later ones.
+#[test]
+fn a_clock_that_was_wrong_once_does_no_lasting_harm() {
+    let packets = busy_capture(6);
+    let mut wrong = packets.clone();
+    let stray = Packet { ts_us: 4_000_000_000_000_000, src: [203, 0, 113, 1].into(), ..packets[0].clone() };
+    wrong.insert(packets.len() / 10, stray);
+    let right = column(&rows(&[], &pcap(&packets)), "src_ip").len();
+    let csv = rows(&["--workers", "3"], &pcap(&wrong));
+    assert!(csv == rows(&["--workers", "1"], &pcap(&wrong)));
+    let flows = column(&csv, "src_ip").len();
+    assert!(flows > right && flows < right + right / 10, "{flows} flows, {right} without the stray packet");
+    let output = tapline_with_input(&["replay", "--format", "none", "-"], &pcap(&wrong));
+    assert!(stderr(&output).contains("clock fell back"), "{}", stderr(&output));
+    assert!(stderr(&output).contains(" 0 unaccounted"), "{}", stderr(&output));
+}
+
 #[test]
 fn every_packet_is_accounted_for() {
     let capture = pcap(&busy_capture(5));

@@ -33,6 +33,8 @@ pub(crate) struct Input {
     pub(crate) unsupported_links: Vec<u16>,
     pub(crate) first: Option<Timestamp>,
     pub(crate) last: Option<Timestamp>,
+    /// How often packet time fell back by more than an hour.
+    pub(crate) clock_set_back: u64,
 }
 
 /// Everything that a run counted; `--stats` writes it as JSON.
@@ -55,6 +57,7 @@ pub(crate) struct InputStats {
     pub(crate) bytes: u64,
     pub(crate) first_packet_us: Option<i64>,
     pub(crate) last_packet_us: Option<i64>,
+    pub(crate) clock_set_back: u64,
     pub(crate) notices: Vec<String>,
     pub(crate) errors: Vec<String>,
 }
@@ -144,6 +147,7 @@ impl Stats {
                 bytes: input.bytes,
                 first_packet_us: input.first.map(|ts| ts.micros),
                 last_packet_us: input.last.map(|ts| ts.micros),
+                clock_set_back: input.clock_set_back,
                 notices: input.notices,
                 errors,
             },

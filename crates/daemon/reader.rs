@@ -16,6 +16,9 @@ use crate::progress::Progress;
 /// The most packets between two ticks: the most flows that the exporter sorts at once, timeouts aside.
 const TICK_PACKETS: u32 = 16_384;
 
+/// A packet that is late by more than this is not late: the capture's clock was set back, or was wrong before.
+const CLOCK_SET_BACK_US: i64 = 3_600_000_000;
+
 /// Shards of a replay are the same in every run, so that the same capture gives the same bytes, evictions included.
 const SHARD_SEED: u64 = 0;
 
@@ -131,11 +134,16 @@ impl Reader {
     fn note_time(&mut self, ts: Timestamp) {
         if ts > self.now {
             self.tick_due = ts.second() != self.now.second();
-            if self.now == Timestamp::MIN {
+            if self.input.first.is_none() {
                 self.input.first = Some(ts);
             }
             self.now = ts;
-            self.input.last = Some(ts);
+            self.input.last = self.input.last.max(Some(ts));
+        } else if self.now.micros_since(ts) > CLOCK_SET_BACK_US {
+            // The clock was ahead. To wait until packet time gets there again would end every flow at each tick.
+            self.input.clock_set_back += 1;
+            self.tick_due = true;
+            self.now = ts;
         }
         self.tick_due |= self.packets_since_tick >= TICK_PACKETS;
     }

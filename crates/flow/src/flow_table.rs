@@ -156,7 +156,8 @@ impl<T: Tracker> FlowTable<T> {
         }
     }
 
-    /// Ends every flow whose deadline has passed at packet time `now`. CICFlowMeter's rules know no such thing.
+    /// Ends every flow whose deadline has passed at packet time `now`. CICFlowMeter's rules know no such thing. Time may
+    /// fall back, when a clock was wrong; the wheel does not, and looks through the flows of its slot until time is there.
     pub fn tick(&mut self, now: Timestamp) {
         let Rules::Tapline { timeouts, .. } = self.rules else { return };
         for shard in 0..self.shards.len() {
@@ -183,7 +184,8 @@ impl<T: Tracker> FlowTable<T> {
                 following = self.slab.get(id).links.next();
                 self.end_if_due(shard, &timeouts, id, now);
             }
-            self.shards[shard].ticked_us = now.micros;
+            let ticked_us = &mut self.shards[shard].ticked_us;
+            *ticked_us = now.micros.max(*ticked_us);
         }
     }
 
