@@ -61,6 +61,10 @@ mod tests {
         if let Err(skip) = ours {
             tally.skipped[skip.index()] += 1;
         }
+        // etherparse 0.21 reads past the end of an authentication header that the capture cut.
+        if may_hold_authentication_header(frame.bytes) {
+            return;
+        }
         let Ok(theirs) = LaxSlicedPacket::from_ethernet(frame.bytes) else { return };
         let Some(net) = &theirs.net else { return };
         let expect = match net {
@@ -160,6 +164,21 @@ mod tests {
             Some(TransportSlice::Igmp(_)) | None => {
                 assert_eq!(ours.payload_bytes + u32::from(ours.l4_header_bytes), l4, "{at}")
             }
+        }
+    }
+
+    /// IPv4 or IPv6 right behind Ethernet and tags, with protocol 51 as the next header, or any IPv6 extension that might
+    /// lead to it.
+    fn may_hold_authentication_header(frame: &[u8]) -> bool {
+        const EXTENSIONS: [u8; 4] = [0, 43, 60, 51];
+        let mut at = 12;
+        while matches!(frame.get(at..at + 2), Some([0x81, 0x00] | [0x88, 0xa8] | [0x91, 0x00])) {
+            at += 4;
+        }
+        match frame.get(at..at + 2) {
+            Some([0x08, 0x00]) => frame.get(at + 2 + 9) == Some(&51),
+            Some([0x86, 0xdd]) => frame.get(at + 2 + 6).is_some_and(|next| EXTENSIONS.contains(next)),
+            _ => false,
         }
     }
 
