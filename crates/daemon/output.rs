@@ -69,6 +69,14 @@ impl Target {
             .map_err(Failure::io)
     }
 
+    /// Removes an unfinished Parquet file, which nobody can read; text is whole up to its last row and stays.
+    pub(crate) fn discard(&self) {
+        if let Some(partial) = &self.partial {
+            // What went wrong before is what the user is told.
+            let _ = fs::remove_file(partial);
+        }
+    }
+
     /// Names the output in an error.
     pub(crate) fn name(&self) -> String {
         self.path.as_ref().map_or_else(|| "standard output".to_owned(), |path| path.display().to_string())

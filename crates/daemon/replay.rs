@@ -8,12 +8,10 @@ use std::time::Instant;
 use anyhow::{Context, anyhow};
 use tapline_capture::{CaptureError, CaptureSet, ErrorKind, FrameFilter, ReadOptions};
 use tapline_export::{ExportError, Format, NumberText, RowWriter, TableMeta};
-use tapline_features::{
-    CIC_2018, CIC_GINTS, CIC_HEAD, CicTracker, CicVariant, SchemaId, TAPLINE_1, TaplineTracker,
-};
-use tapline_flow::{CicVersion, HashSeed, Rules, Timeouts};
+use tapline_features::{CIC_2018, CIC_GINTS, CIC_HEAD, CicTracker, SchemaId, TAPLINE_1, TaplineTracker};
+use tapline_flow::{HashSeed, Rules, Timeouts};
 use tapline_packet::{DecodeOptions, Decoder, DuplicateWindow, Profile};
-use tapline_record::{Column, FlowRecord, Tracker};
+use tapline_record::{CicVersion, Column, FlowRecord, Tracker};
 
 use crate::accounting::{Run, Stats};
 use crate::cli::{Encapsulation, ReplayArgs};
@@ -32,9 +30,9 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let rules = rules(args)?;
     match args.schema.0 {
         SchemaId::Tapline1 => replay(args, rules, TaplineTracker, TAPLINE_1),
-        SchemaId::Cic2018 => replay(args, rules, CicTracker { variant: CicVariant::V2018 }, CIC_2018),
-        SchemaId::CicHead => replay(args, rules, CicTracker { variant: CicVariant::Head }, CIC_HEAD),
-        SchemaId::CicGints => replay(args, rules, CicTracker { variant: CicVariant::Gints }, CIC_GINTS),
+        SchemaId::Cic2018 => replay(args, rules, CicTracker { version: CicVersion::V2018 }, CIC_2018),
+        SchemaId::CicHead => replay(args, rules, CicTracker { version: CicVersion::Head }, CIC_HEAD),
+        SchemaId::CicGints => replay(args, rules, CicTracker { version: CicVersion::Gints }, CIC_GINTS),
     }
 }
 
@@ -62,12 +60,17 @@ where
 
     let progress = Progress::new(captures.bytes_total(), args.quiet);
     let decoder = Decoder::new(decode_options(args));
-    let HashSeed(key_0, key_1) = random_seed();
-    let duplicates = args.dedup.map(|window_us| DuplicateWindow::new(window_us, (key_0, key_1)));
+    let duplicates = args.dedup.map(|window_us| {
+        let HashSeed(key_0, key_1) = random_seed();
+        DuplicateWindow::new(window_us, (key_0, key_1))
+    });
     let mut reader = Reader::new(captures, filter, duplicates, decoder, rules.key_rules(), progress);
     let tables = Tables { rules, flows_max: args.max_flows as usize, seed: random_seed() };
     let (tables, exported) = pipeline::run(&mut reader, tables, tracker, workers, Exporter::new(rows))
-        .map_err(|error| of_pipeline(error, target.as_ref()))?;
+        .map_err(|error| {
+            target.iter().for_each(Target::discard);
+            of_pipeline(error, target.as_ref())
+        })?;
     if let Some(target) = &target {
         target.publish()?;
     }

@@ -1,21 +1,20 @@
 //! The columns of the CICFlowMeter schemas: names and order of each version's header.
 //!
 //! The three tables share definitions and accessors; the columns differ in name (cic-2018) or are there only in
-//! cic-gints. Where versions compute differently, the definition says so and the accessor asks the state's variant.
+//! cic-gints. Where versions compute differently, the definition says so and the accessor asks the state's version.
 
 use tapline_record::column::Kind;
-use tapline_record::{Cell, Column, FlowRecord, ShortText, protocol, tcp_flag};
+use tapline_record::{Cell, CicVersion, Column, FlowRecord, ShortText, protocol, tcp_flag};
 
-use crate::cic_state::{CicState, CicVariant};
+use crate::cic_state::CicState;
 use crate::summary_statistics::SummaryStatistics;
 
 type Flow = FlowRecord<CicState>;
 
-/// One definition under the names that the versions give it; `None` where a version lacks it.
+/// One definition under the names that the versions give it; `name_2018` is `None` where only cic-gints has the column.
 struct Definition {
     name_2018: Option<&'static str>,
     name: &'static str,
-    only_gints: bool,
     kind: Kind,
     unit: &'static str,
     definition: &'static str,
@@ -27,7 +26,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Flow ID"),
         name: "Flow ID",
-        only_gints: false,
         kind: Kind::Text,
         unit: "",
         definition: "Addresses, ports and protocol joined by dashes: of the first packet's direction (cic-2018: the address that is smaller as signed bytes first)",
@@ -36,7 +34,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Src IP"),
         name: "Src IP",
-        only_gints: false,
         kind: Kind::Ip,
         unit: "",
         definition: "Source of the first packet; after a timeout that of the flow before; cic-gints: destination of a SYN-ACK that came first",
@@ -45,7 +42,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Src Port"),
         name: "Src Port",
-        only_gints: false,
         kind: Kind::Int,
         unit: "",
         definition: "Its port; 0 unless TCP or UDP",
@@ -54,7 +50,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Dst IP"),
         name: "Dst IP",
-        only_gints: false,
         kind: Kind::Ip,
         unit: "",
         definition: "The other address",
@@ -63,7 +58,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Dst Port"),
         name: "Dst Port",
-        only_gints: false,
         kind: Kind::Int,
         unit: "",
         definition: "Its port; 0 unless TCP or UDP",
@@ -72,7 +66,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Protocol"),
         name: "Protocol",
-        only_gints: false,
         kind: Kind::Int,
         unit: "",
         definition: "6, 17, else 0; cic-gints also 1, 2 and 132",
@@ -81,7 +74,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Timestamp"),
         name: "Timestamp",
-        only_gints: false,
         kind: Kind::Text,
         unit: "",
         definition: "First packet, UTC: dd/MM/yyyy hh:mm:ss on the 12-hour clock (cic-2018), with AM or PM (cic-head), yyyy-MM-dd HH:mm:ss with 0, 3 or 6 fraction digits (cic-gints)",
@@ -90,7 +82,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Flow Duration"),
         name: "Flow Duration",
-        only_gints: false,
         kind: Kind::Int,
         unit: "us",
         definition: "Last packet to arrive minus first; negative when packets are out of order",
@@ -99,7 +90,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Tot Fwd Pkts"),
         name: "Total Fwd Packet",
-        only_gints: false,
         kind: Kind::Int,
         unit: "packets",
         definition: "Forward packets",
@@ -108,7 +98,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Tot Bwd Pkts"),
         name: "Total Bwd packets",
-        only_gints: false,
         kind: Kind::Int,
         unit: "packets",
         definition: "Backward packets",
@@ -117,7 +106,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("TotLen Fwd Pkts"),
         name: "Total Length of Fwd Packet",
-        only_gints: false,
         kind: Kind::Float,
         unit: "bytes",
         definition: "Forward layer-4 payload (not packet length)",
@@ -126,7 +114,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("TotLen Bwd Pkts"),
         name: "Total Length of Bwd Packet",
-        only_gints: false,
         kind: Kind::Float,
         unit: "bytes",
         definition: "Backward layer-4 payload (not packet length)",
@@ -135,7 +122,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Fwd Pkt Len Max"),
         name: "Fwd Packet Length Max",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "bytes",
         definition: "Largest payload of forward packets; integer 0 without any",
@@ -144,7 +130,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Fwd Pkt Len Min"),
         name: "Fwd Packet Length Min",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "bytes",
         definition: "Smallest payload of forward packets; integer 0 without any",
@@ -153,7 +138,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Fwd Pkt Len Mean"),
         name: "Fwd Packet Length Mean",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "bytes",
         definition: "Mean payload of forward packets; integer 0 without any",
@@ -162,7 +146,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Fwd Pkt Len Std"),
         name: "Fwd Packet Length Std",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "bytes",
         definition: "Sample standard deviation of the payload of forward packets; integer 0 without any",
@@ -171,7 +154,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Bwd Pkt Len Max"),
         name: "Bwd Packet Length Max",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "bytes",
         definition: "Largest payload of backward packets; integer 0 without any",
@@ -180,7 +162,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Bwd Pkt Len Min"),
         name: "Bwd Packet Length Min",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "bytes",
         definition: "Smallest payload of backward packets; integer 0 without any",
@@ -189,7 +170,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Bwd Pkt Len Mean"),
         name: "Bwd Packet Length Mean",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "bytes",
         definition: "Mean payload of backward packets; integer 0 without any",
@@ -198,7 +178,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Bwd Pkt Len Std"),
         name: "Bwd Packet Length Std",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "bytes",
         definition: "Sample standard deviation of the payload of backward packets; integer 0 without any",
@@ -207,7 +186,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Flow Byts/s"),
         name: "Flow Bytes/s",
-        only_gints: false,
         kind: Kind::Float,
         unit: "bytes/s",
         definition: "Payload over the duration; of duration 0 Infinity or NaN, cic-gints -1",
@@ -216,7 +194,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Flow Pkts/s"),
         name: "Flow Packets/s",
-        only_gints: false,
         kind: Kind::Float,
         unit: "packets/s",
         definition: "Packets over the duration; of duration 0 Infinity, cic-gints -1",
@@ -225,7 +202,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Flow IAT Mean"),
         name: "Flow IAT Mean",
-        only_gints: false,
         kind: Kind::Float,
         unit: "us",
         definition: "Mean gap between consecutive packets; of one packet NaN, cic-gints 0.0",
@@ -234,7 +210,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Flow IAT Std"),
         name: "Flow IAT Std",
-        only_gints: false,
         kind: Kind::Float,
         unit: "us",
         definition: "Sample standard deviation of the gap between consecutive packets; of one packet NaN, cic-gints 0.0",
@@ -243,7 +218,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Flow IAT Max"),
         name: "Flow IAT Max",
-        only_gints: false,
         kind: Kind::Float,
         unit: "us",
         definition: "Largest gap between consecutive packets; of one packet NaN, cic-gints 0.0",
@@ -252,7 +226,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Flow IAT Min"),
         name: "Flow IAT Min",
-        only_gints: false,
         kind: Kind::Float,
         unit: "us",
         definition: "Smallest gap between consecutive packets; of one packet NaN, cic-gints 0.0",
@@ -261,7 +234,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Fwd IAT Tot"),
         name: "Fwd IAT Total",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "us",
         definition: "Sum of the gaps between forward packets; integer 0 with fewer than two",
@@ -270,7 +242,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Fwd IAT Mean"),
         name: "Fwd IAT Mean",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "us",
         definition: "Mean gap between forward packets; integer 0 with fewer than two",
@@ -279,7 +250,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Fwd IAT Std"),
         name: "Fwd IAT Std",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "us",
         definition: "Sample standard deviation of the gap between forward packets; integer 0 with fewer than two",
@@ -288,7 +258,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Fwd IAT Max"),
         name: "Fwd IAT Max",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "us",
         definition: "Largest gap between forward packets; integer 0 with fewer than two",
@@ -297,7 +266,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Fwd IAT Min"),
         name: "Fwd IAT Min",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "us",
         definition: "Smallest gap between forward packets; integer 0 with fewer than two",
@@ -306,7 +274,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Bwd IAT Tot"),
         name: "Bwd IAT Total",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "us",
         definition: "Sum of the gaps between backward packets; integer 0 with fewer than two",
@@ -315,7 +282,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Bwd IAT Mean"),
         name: "Bwd IAT Mean",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "us",
         definition: "Mean gap between backward packets; integer 0 with fewer than two",
@@ -324,7 +290,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Bwd IAT Std"),
         name: "Bwd IAT Std",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "us",
         definition: "Sample standard deviation of the gap between backward packets; integer 0 with fewer than two",
@@ -333,7 +298,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Bwd IAT Max"),
         name: "Bwd IAT Max",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "us",
         definition: "Largest gap between backward packets; integer 0 with fewer than two",
@@ -342,7 +306,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Bwd IAT Min"),
         name: "Bwd IAT Min",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "us",
         definition: "Smallest gap between backward packets; integer 0 with fewer than two",
@@ -351,7 +314,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Fwd PSH Flags"),
         name: "Fwd PSH Flags",
-        only_gints: false,
         kind: Kind::Int,
         unit: "packets",
         definition: "Forward packets with PSH; cic-2018 and cic-head look at the first packet of the flow only",
@@ -360,7 +322,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Bwd PSH Flags"),
         name: "Bwd PSH Flags",
-        only_gints: false,
         kind: Kind::Int,
         unit: "packets",
         definition: "Backward packets with PSH; cic-2018 and cic-head look at the first packet of the flow only",
@@ -369,7 +330,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Fwd URG Flags"),
         name: "Fwd URG Flags",
-        only_gints: false,
         kind: Kind::Int,
         unit: "packets",
         definition: "Forward packets with URG; cic-2018 and cic-head look at the first packet of the flow only",
@@ -378,7 +338,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Bwd URG Flags"),
         name: "Bwd URG Flags",
-        only_gints: false,
         kind: Kind::Int,
         unit: "packets",
         definition: "Backward packets with URG; cic-2018 and cic-head look at the first packet of the flow only",
@@ -387,7 +346,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: None,
         name: "Fwd RST Flags",
-        only_gints: true,
         kind: Kind::Int,
         unit: "packets",
         definition: "Forward packets with RST; cic-2018 and cic-head look at the first packet of the flow only",
@@ -396,7 +354,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: None,
         name: "Bwd RST Flags",
-        only_gints: true,
         kind: Kind::Int,
         unit: "packets",
         definition: "Backward packets with RST; cic-2018 and cic-head look at the first packet of the flow only",
@@ -405,7 +362,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Fwd Header Len"),
         name: "Fwd Header Length",
-        only_gints: false,
         kind: Kind::Int,
         unit: "bytes",
         definition: "Sum of forward layer-4 headers: TCP with options, UDP 8, others 0",
@@ -414,7 +370,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Bwd Header Len"),
         name: "Bwd Header Length",
-        only_gints: false,
         kind: Kind::Int,
         unit: "bytes",
         definition: "Sum of backward layer-4 headers: TCP with options, UDP 8, others 0",
@@ -423,7 +378,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Fwd Pkts/s"),
         name: "Fwd Packets/s",
-        only_gints: false,
         kind: Kind::Float,
         unit: "packets/s",
         definition: "Forward packets over the duration; 0.0 if that is not positive",
@@ -432,7 +386,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Bwd Pkts/s"),
         name: "Bwd Packets/s",
-        only_gints: false,
         kind: Kind::Float,
         unit: "packets/s",
         definition: "Backward packets over the duration; 0.0 if that is not positive",
@@ -441,7 +394,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Pkt Len Min"),
         name: "Packet Length Min",
-        only_gints: false,
         kind: Kind::Float,
         unit: "bytes",
         definition: "Smallest payload over all packets; cic-2018 and cic-head count the first packet twice",
@@ -450,7 +402,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Pkt Len Max"),
         name: "Packet Length Max",
-        only_gints: false,
         kind: Kind::Float,
         unit: "bytes",
         definition: "Largest payload over all packets; cic-2018 and cic-head count the first packet twice",
@@ -459,7 +410,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Pkt Len Mean"),
         name: "Packet Length Mean",
-        only_gints: false,
         kind: Kind::Float,
         unit: "bytes",
         definition: "Mean payload over all packets; cic-2018 and cic-head count the first packet twice",
@@ -468,7 +418,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Pkt Len Std"),
         name: "Packet Length Std",
-        only_gints: false,
         kind: Kind::Float,
         unit: "bytes",
         definition: "Sample standard deviation of the payload over all packets; cic-2018 and cic-head count the first packet twice",
@@ -477,7 +426,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Pkt Len Var"),
         name: "Packet Length Variance",
-        only_gints: false,
         kind: Kind::Float,
         unit: "bytes",
         definition: "Sample variance of the payload over all packets; cic-2018 and cic-head count the first packet twice",
@@ -486,7 +434,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("FIN Flag Cnt"),
         name: "FIN Flag Count",
-        only_gints: false,
         kind: Kind::Int,
         unit: "packets",
         definition: "Packets with FIN; cic-2018 looks at the first packet only and prints RST here",
@@ -495,7 +442,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("SYN Flag Cnt"),
         name: "SYN Flag Count",
-        only_gints: false,
         kind: Kind::Int,
         unit: "packets",
         definition: "Packets with SYN; cic-2018 looks at the first packet only and prints PSH here",
@@ -504,7 +450,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("RST Flag Cnt"),
         name: "RST Flag Count",
-        only_gints: false,
         kind: Kind::Int,
         unit: "packets",
         definition: "Packets with RST; cic-2018 looks at the first packet only and prints ECE here",
@@ -513,7 +458,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("PSH Flag Cnt"),
         name: "PSH Flag Count",
-        only_gints: false,
         kind: Kind::Int,
         unit: "packets",
         definition: "Packets with PSH; cic-2018 looks at the first packet only and prints SYN here",
@@ -522,7 +466,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("ACK Flag Cnt"),
         name: "ACK Flag Count",
-        only_gints: false,
         kind: Kind::Int,
         unit: "packets",
         definition: "Packets with ACK; cic-2018 looks at the first packet only and prints ACK here",
@@ -531,7 +474,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("URG Flag Cnt"),
         name: "URG Flag Count",
-        only_gints: false,
         kind: Kind::Int,
         unit: "packets",
         definition: "Packets with URG; cic-2018 looks at the first packet only and prints FIN here",
@@ -540,7 +482,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("CWE Flag Count"),
         name: "CWR Flag Count",
-        only_gints: false,
         kind: Kind::Int,
         unit: "packets",
         definition: "Packets with CWR; cic-2018 looks at the first packet only and prints URG here",
@@ -549,7 +490,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("ECE Flag Cnt"),
         name: "ECE Flag Count",
-        only_gints: false,
         kind: Kind::Int,
         unit: "packets",
         definition: "Packets with ECE; cic-2018 looks at the first packet only and prints CWR here",
@@ -558,7 +498,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Down/Up Ratio"),
         name: "Down/Up Ratio",
-        only_gints: false,
         kind: Kind::Float,
         unit: "",
         definition: "Backward per forward packet; an integer division but in cic-gints",
@@ -567,7 +506,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Pkt Size Avg"),
         name: "Average Packet Size",
-        only_gints: false,
         kind: Kind::Float,
         unit: "bytes",
         definition: "Payload per packet; cic-2018 and cic-head add the first packet's payload twice",
@@ -576,7 +514,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Fwd Seg Size Avg"),
         name: "Fwd Segment Size Avg",
-        only_gints: false,
         kind: Kind::Float,
         unit: "bytes",
         definition: "Forward payload per packet",
@@ -585,7 +522,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Bwd Seg Size Avg"),
         name: "Bwd Segment Size Avg",
-        only_gints: false,
         kind: Kind::Float,
         unit: "bytes",
         definition: "Backward payload per packet",
@@ -594,7 +530,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Fwd Byts/b Avg"),
         name: "Fwd Bytes/Bulk Avg",
-        only_gints: false,
         kind: Kind::Float,
         unit: "bytes",
         definition: "Payload per forward bulk; cic-2018: 0; cic-head: forward 0, backward both directions mixed; integers there",
@@ -603,7 +538,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Fwd Pkts/b Avg"),
         name: "Fwd Packet/Bulk Avg",
-        only_gints: false,
         kind: Kind::Float,
         unit: "packets",
         definition: "Packets per forward bulk; same remarks as for bytes",
@@ -612,7 +546,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Fwd Blk Rate Avg"),
         name: "Fwd Bulk Rate Avg",
-        only_gints: false,
         kind: Kind::Float,
         unit: "bytes/s",
         definition: "Payload rate within forward bulks; same remarks as for bytes",
@@ -621,7 +554,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Bwd Byts/b Avg"),
         name: "Bwd Bytes/Bulk Avg",
-        only_gints: false,
         kind: Kind::Float,
         unit: "bytes",
         definition: "Payload per backward bulk; cic-2018: 0; cic-head: forward 0, backward both directions mixed; integers there",
@@ -630,7 +562,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Bwd Pkts/b Avg"),
         name: "Bwd Packet/Bulk Avg",
-        only_gints: false,
         kind: Kind::Float,
         unit: "packets",
         definition: "Packets per backward bulk; same remarks as for bytes",
@@ -639,7 +570,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Bwd Blk Rate Avg"),
         name: "Bwd Bulk Rate Avg",
-        only_gints: false,
         kind: Kind::Float,
         unit: "bytes/s",
         definition: "Payload rate within backward bulks; same remarks as for bytes",
@@ -648,7 +578,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Subflow Fwd Pkts"),
         name: "Subflow Fwd Packets",
-        only_gints: false,
         kind: Kind::Float,
         unit: "packets",
         definition: "Forward packets per gap of more than 1 s; 0 without gaps; cic-2018: all forward packets; an integer but in cic-gints",
@@ -657,7 +586,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Subflow Fwd Byts"),
         name: "Subflow Fwd Bytes",
-        only_gints: false,
         kind: Kind::Float,
         unit: "bytes",
         definition: "Forward payload per gap of more than 1 s; same remarks as for packets",
@@ -666,7 +594,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Subflow Bwd Pkts"),
         name: "Subflow Bwd Packets",
-        only_gints: false,
         kind: Kind::Float,
         unit: "packets",
         definition: "Backward packets per gap of more than 1 s; 0 without gaps; cic-2018: all backward packets; an integer but in cic-gints",
@@ -675,7 +602,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Subflow Bwd Byts"),
         name: "Subflow Bwd Bytes",
-        only_gints: false,
         kind: Kind::Float,
         unit: "bytes",
         definition: "Backward payload per gap of more than 1 s; same remarks as for packets",
@@ -684,7 +610,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Init Fwd Win Byts"),
         name: "FWD Init Win Bytes",
-        only_gints: false,
         kind: Kind::Int,
         unit: "bytes",
         definition: "TCP window of the flow's first packet; not TCP: 0, cic-2018 -1",
@@ -693,7 +618,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Init Bwd Win Byts"),
         name: "Bwd Init Win Bytes",
-        only_gints: false,
         kind: Kind::Int,
         unit: "bytes",
         definition: "TCP window of the last backward packet; cic-gints: of the first that is not 0",
@@ -702,7 +626,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Fwd Act Data Pkts"),
         name: "Fwd Act Data Pkts",
-        only_gints: false,
         kind: Kind::Int,
         unit: "packets",
         definition: "Forward packets with payload; cic-2018 and cic-head leave out the first",
@@ -711,7 +634,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: None,
         name: "Bwd Act Data Pkts",
-        only_gints: true,
         kind: Kind::Int,
         unit: "packets",
         definition: "Backward packets with payload",
@@ -720,7 +642,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Fwd Seg Size Min"),
         name: "Fwd Seg Size Min",
-        only_gints: false,
         kind: Kind::Int,
         unit: "bytes",
         definition: "Smallest forward layer-4 header (not a segment size)",
@@ -729,7 +650,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: None,
         name: "Bwd Seg Size Min",
-        only_gints: true,
         kind: Kind::Int,
         unit: "bytes",
         definition: "Smallest backward layer-4 header, but 0 unless the first packet was backward",
@@ -738,7 +658,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Active Mean"),
         name: "Active Mean",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "us",
         definition: "Mean active period (the last one is never counted); integer 0 without any",
@@ -747,7 +666,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Active Std"),
         name: "Active Std",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "us",
         definition: "Sample standard deviation of the active period (the last one is never counted); integer 0 without any",
@@ -756,7 +674,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Active Max"),
         name: "Active Max",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "us",
         definition: "Longest active period (the last one is never counted); integer 0 without any",
@@ -765,7 +682,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Active Min"),
         name: "Active Min",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "us",
         definition: "Shortest active period (the last one is never counted); integer 0 without any",
@@ -774,7 +690,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Idle Mean"),
         name: "Idle Mean",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "us",
         definition: "Mean gap of more than 5 s; integer 0 without any",
@@ -783,7 +698,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Idle Std"),
         name: "Idle Std",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "us",
         definition: "Sample standard deviation of the gap of more than 5 s; integer 0 without any",
@@ -792,7 +706,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Idle Max"),
         name: "Idle Max",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "us",
         definition: "Longest gap of more than 5 s; integer 0 without any",
@@ -801,7 +714,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Idle Min"),
         name: "Idle Min",
-        only_gints: false,
         kind: Kind::FloatOrZero,
         unit: "us",
         definition: "Shortest gap of more than 5 s; integer 0 without any",
@@ -810,7 +722,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: None,
         name: "ICMP Code",
-        only_gints: true,
         kind: Kind::Int,
         unit: "",
         definition: "Code of the first packet; -1 unless ICMP",
@@ -819,7 +730,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: None,
         name: "ICMP Type",
-        only_gints: true,
         kind: Kind::Int,
         unit: "",
         definition: "Type of the first packet; -1 unless ICMP",
@@ -828,7 +738,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: None,
         name: "Fwd TCP Retrans. Count",
-        only_gints: true,
         kind: Kind::Int,
         unit: "packets",
         definition: "Forward TCP packets equal to an earlier one in sequence, acknowledgement, payload size and window",
@@ -837,7 +746,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: None,
         name: "Bwd TCP Retrans. Count",
-        only_gints: true,
         kind: Kind::Int,
         unit: "packets",
         definition: "Backward TCP packets equal to an earlier one in sequence, acknowledgement, payload size and window",
@@ -846,7 +754,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: None,
         name: "Total TCP Retrans. Count",
-        only_gints: true,
         kind: Kind::Int,
         unit: "packets",
         definition: "Both directions together",
@@ -855,7 +762,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: None,
         name: "Total Connection Flow Time",
-        only_gints: true,
         kind: Kind::Int,
         unit: "us",
         definition: "TCP and UDP: duration, summed over the flows of a tuple that timeouts cut; else 0",
@@ -864,7 +770,6 @@ const DEFINITIONS: [Definition; 94] = [
     Definition {
         name_2018: Some("Label"),
         name: "Label",
-        only_gints: false,
         kind: Kind::Text,
         unit: "",
         definition: "A constant: nothing is labelled by the meter",
@@ -873,26 +778,25 @@ const DEFINITIONS: [Definition; 94] = [
 ];
 
 /// The columns of `cic-2018`: 84, names of the CSE-CIC-IDS2018 tables.
-pub const CIC_2018: &[Column<Flow>] = &select::<84>(CicVariant::V2018);
+pub const CIC_2018: &[Column<Flow>] = &select::<84>(CicVersion::V2018);
 
 /// The columns of `cic-head`: 84.
-pub const CIC_HEAD: &[Column<Flow>] = &select::<84>(CicVariant::Head);
+pub const CIC_HEAD: &[Column<Flow>] = &select::<84>(CicVersion::Head);
 
 /// The columns of `cic-gints`: 94.
-pub const CIC_GINTS: &[Column<Flow>] = &select::<94>(CicVariant::Gints);
+pub const CIC_GINTS: &[Column<Flow>] = &select::<94>(CicVersion::Gints);
 
-const fn select<const N: usize>(variant: CicVariant) -> [Column<Flow>; N] {
+const fn select<const N: usize>(version: CicVersion) -> [Column<Flow>; N] {
     let mut columns = [const {
         Column { name: "", kind: Kind::Int, unit: "", definition: "", cell: |_: &Flow| Cell::Null }
     }; N];
     let (mut from, mut to) = (0, 0);
     while from < DEFINITIONS.len() {
-        let Definition { name_2018, name, only_gints, kind, unit, definition, cell } = DEFINITIONS[from];
-        let name = match (variant, name_2018) {
-            (CicVariant::V2018, Some(name)) => Some(name),
-            (CicVariant::V2018, None) => None,
-            (CicVariant::Head, _) if only_gints => None,
-            _ => Some(name),
+        let Definition { name_2018, name, kind, unit, definition, cell } = DEFINITIONS[from];
+        let name = match (version, name_2018) {
+            (CicVersion::V2018, name_2018) => name_2018,
+            (CicVersion::Head, None) => None,
+            (CicVersion::Head | CicVersion::Gints, _) => Some(name),
         };
         if let Some(name) = name {
             columns[to] = Column { name, kind, unit, definition, cell };
@@ -909,7 +813,7 @@ fn packets(f: &Flow) -> u64 {
 }
 
 fn is_gints(f: &Flow) -> bool {
-    f.state.variant == CicVariant::Gints
+    f.state.version == CicVersion::Gints
 }
 
 /// A statistic, or CICFlowMeter's integer 0 where there is no data.
@@ -961,7 +865,7 @@ fn down_up(f: &Flow) -> f64 {
 }
 
 fn flag(f: &Flow, flag: u8, printed_by_2018: u8) -> Cell {
-    let flag = if f.state.variant == CicVariant::V2018 { printed_by_2018 } else { flag };
+    let flag = if f.state.version == CicVersion::V2018 { printed_by_2018 } else { flag };
     Cell::count(f.state.flags[flag.trailing_zeros() as usize])
 }
 
@@ -1003,15 +907,15 @@ fn connection_time_us(f: &Flow) -> i64 {
 }
 
 fn label(f: &Flow) -> &'static str {
-    if f.state.variant == CicVariant::V2018 { "No Label" } else { "NeedManualLabel" }
+    if f.state.version == CicVersion::V2018 { "No Label" } else { "NeedManualLabel" }
 }
 
 fn flow_id(f: &Flow) -> ShortText {
     let (lo, hi) = (&f.head.key.lo, &f.head.key.hi);
-    let lo_first = match f.state.variant {
+    let lo_first = match f.state.version {
         // Java compares signed bytes: 188.x stands before 10.x.
-        CicVariant::V2018 => signed(lo.addr) <= signed(hi.addr),
-        CicVariant::Head | CicVariant::Gints => f.head.id_is_lo,
+        CicVersion::V2018 => signed(lo.addr) <= signed(hi.addr),
+        CicVersion::Head | CicVersion::Gints => f.head.id_is_lo,
     };
     let (first, second) = if lo_first { (lo, hi) } else { (hi, lo) };
     let mut text = ShortText::new();
@@ -1065,7 +969,7 @@ fn timestamp(f: &Flow) -> ShortText {
     put(b" ", (hour + 11) % 12 + 1, 2);
     put(b":", minute, 2);
     put(b":", second, 2);
-    if f.state.variant == CicVariant::Head {
+    if f.state.version == CicVersion::Head {
         text.push_ascii(if hour < 12 { b" AM" } else { b" PM" });
     }
     text

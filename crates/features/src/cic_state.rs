@@ -6,7 +6,9 @@
 
 use std::collections::HashSet;
 
-use tapline_record::{Activity, Direction, FlowHead, Opening, PacketRecord, Tracker, protocol, tcp_flag};
+use tapline_record::{
+    Activity, CicVersion, Direction, FlowHead, Opening, PacketRecord, Tracker, protocol, tcp_flag,
+};
 
 use crate::summary_statistics::SummaryStatistics;
 
@@ -21,24 +23,13 @@ pub const SEGMENTS_MAX: usize = 1 << 20;
 #[derive(Clone, Copy, Debug)]
 pub struct CicTracker {
     /// The version.
-    pub variant: CicVariant,
-}
-
-/// A version of CICFlowMeter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CicVariant {
-    /// Commit eaa853d, February 2018.
-    V2018,
-    /// Commit 98a5eba, "4.0".
-    Head,
-    /// The fork of Gints Engelen, commit 4dd5319.
-    Gints,
+    pub version: CicVersion,
 }
 
 /// Everything that the columns of the CICFlowMeter schemas are computed from.
 #[derive(Debug)]
 pub struct CicState {
-    pub(crate) variant: CicVariant,
+    pub(crate) version: CicVersion,
     /// Forward, backward.
     pub(crate) sides: [Side; 2],
     /// Payload of all packets; the first is in it twice but in gints.
@@ -87,9 +78,9 @@ impl Tracker for CicTracker {
 
     fn open(&self, opening: Opening<'_, CicState>) -> CicState {
         let Opening { head, packet, direction, continues } = opening;
-        let gints = self.variant == CicVariant::Gints;
+        let gints = self.version == CicVersion::Gints;
         let at_us = packet.ts.micros;
-        let mut state = CicState::new(self.variant, at_us);
+        let mut state = CicState::new(self.version, at_us);
         if gints {
             (state.icmp_type, state.icmp_code) = icmp(packet);
             if let Some((before, old)) = continues {
@@ -111,7 +102,7 @@ impl Tracker for CicTracker {
         let booked = if gints { direction } else { Direction::Forward };
         let side = &mut state.sides[booked.index()];
         side.header_min_bytes = packet.l4_header_bytes;
-        side.window = window(self.variant, packet);
+        side.window = window(self.version, packet);
         side.payload.add(f64::from(packet.payload_bytes));
         side.header_bytes = u64::from(packet.l4_header_bytes);
         side.last_us = at_us;
@@ -132,11 +123,11 @@ impl Tracker for CicTracker {
         activity: Activity,
     ) {
         let at_us = packet.ts.micros;
-        let gints = self.variant == CicVariant::Gints;
+        let gints = self.version == CicVersion::Gints;
         if activity == Activity::Counted {
             state.update_active_idle(at_us);
         }
-        if self.variant != CicVariant::V2018 {
+        if self.version != CicVersion::V2018 {
             state.update_bulk(packet, direction);
             state.update_subflows(at_us);
             state.count_flags(packet);
@@ -156,7 +147,7 @@ impl Tracker for CicTracker {
         side.last_us = at_us;
         side.header_min_bytes = side.header_min_bytes.min(packet.l4_header_bytes);
         if direction == Direction::Backward && (!gints || side.window == 0) {
-            side.window = window(self.variant, packet);
+            side.window = window(self.version, packet);
         }
         if gints {
             side.count_flags(packet);
@@ -166,17 +157,17 @@ impl Tracker for CicTracker {
 }
 
 impl CicState {
-    fn new(variant: CicVariant, at_us: i64) -> Self {
-        let no_window = if variant == CicVariant::V2018 { -1 } else { 0 };
+    fn new(version: CicVersion, at_us: i64) -> Self {
+        let no_window = if version == CicVersion::V2018 { -1 } else { 0 };
         Self {
-            variant,
+            version,
             sides: [Side::new(no_window), Side::new(no_window)],
             payload: SummaryStatistics::new(),
             gap: SummaryStatistics::new(),
             active: SummaryStatistics::new(),
             idle: SummaryStatistics::new(),
             flags: [0; 8],
-            subflows: u64::from(variant == CicVariant::V2018),
+            subflows: u64::from(version == CicVersion::V2018),
             icmp_type: -1,
             icmp_code: -1,
             connection_time_us: 0,
@@ -214,10 +205,10 @@ impl CicState {
 
     fn update_bulk(&mut self, packet: &PacketRecord, direction: Direction) {
         // The Java compares references of byte arrays: to it, no packet is forward.
-        let direction = match self.variant {
-            CicVariant::V2018 => return,
-            CicVariant::Head => Direction::Backward,
-            CicVariant::Gints => direction,
+        let direction = match self.version {
+            CicVersion::V2018 => return,
+            CicVersion::Head => Direction::Backward,
+            CicVersion::Gints => direction,
         };
         let other_last_us = self.sides[direction.reversed().index()].bulk.last_us;
         self.sides[direction.index()].bulk.add(packet.ts.micros, packet.payload_bytes, other_last_us);
@@ -307,10 +298,10 @@ impl Bulk {
     }
 }
 
-fn window(variant: CicVariant, packet: &PacketRecord) -> i64 {
-    match (packet.protocol, variant) {
+fn window(version: CicVersion, packet: &PacketRecord) -> i64 {
+    match (packet.protocol, version) {
         (protocol::TCP, _) => i64::from(packet.window),
-        (_, CicVariant::V2018) => -1,
+        (_, CicVersion::V2018) => -1,
         _ => 0,
     }
 }

@@ -30,7 +30,7 @@ pub mod summary_statistics;
 pub mod community_id;
 
 pub use cic_columns::{CIC_2018, CIC_GINTS, CIC_HEAD};
-pub use cic_state::{CicState, CicTracker, CicVariant};
+pub use cic_state::{CicState, CicTracker};
 pub use schema::{ColumnDoc, SchemaId, schema_hash};
 pub use tapline_columns::TAPLINE_1;
 pub use tapline_state::{TaplineState, TaplineTracker};

@@ -1,13 +1,13 @@
 //! The body of the fuzz target `flow_table`: bytes become rules, packets, ticks and drains, and the books must balance.
 //!
 //! The pool of addresses, ports and protocols is small, so that packets meet; instants are anywhere, the ends of `i64`
-//! included. Ticks go both ways, though a table's owner lets them go forward only.
+//! included. Ticks go both ways: a capture's clock may have been wrong.
 
 use tapline_record::{
-    Activity, Direction, FlowHead, FlowKey, Opening, PacketRecord, Timestamp, Tracker, TunnelKind,
+    Activity, CicVersion, Direction, FlowHead, FlowKey, Opening, PacketRecord, Timestamp, Tracker, TunnelKind,
 };
 
-use crate::{CicVersion, FlowTable, HashSeed, Rules, Timeouts, shard_of};
+use crate::{FlowTable, HashSeed, Rules, Timeouts, shard_of};
 
 const SHARDS: usize = 2;
 

@@ -31,6 +31,6 @@ mod fuzz;
 pub use counters::{NonFlow, TableCounters};
 pub use flow_table::{EndedFlow, FlowTable, HashSeed, SortKey};
 pub use fuzz::fuzz_flow_table;
-pub use lifetime::{CicVersion, Lifetime, Rules, Step, Timeouts};
+pub use lifetime::{Lifetime, Rules, Step, Timeouts};
 pub use shard::{SHARDS, shard_of};
 pub use slab::ChunkHook;

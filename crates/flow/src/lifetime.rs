@@ -1,6 +1,8 @@
 //! The question that every set of rules answers: what does this packet do to the flow that it found?
 
-use tapline_record::{Activity, Direction, EndReason, FlowHead, KeyRules, PacketRecord, protocol, tcp_flag};
+use tapline_record::{
+    Activity, CicVersion, Direction, EndReason, FlowHead, KeyRules, PacketRecord, protocol, tcp_flag,
+};
 
 use crate::NonFlow;
 
@@ -43,17 +45,6 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self { idle_us: 120_000_000, active_us: 1_800_000_000, tcp_linger_us: 5_000_000 }
     }
-}
-
-/// The CICFlowMeter versions whose behaviour is reproduced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CicVersion {
-    /// Commit eaa853d of February 2018: the published CIC-IDS2017 and CSE-CIC-IDS2018 tables.
-    V2018,
-    /// Commit 98a5eba of 2021, "4.0": what people build today.
-    Head,
-    /// The corrected fork of Gints Engelen, commit 4dd5319.
-    Gints,
 }
 
 /// What a flow's life has come to, as far as the rules care.

@@ -3,10 +3,12 @@
 //! There is no idle timeout and no sweep: a flow older than the timeout ends when its next packet arrives, or with the
 //! input. Numbers in brackets are those of the defects that `docs/cic-defects.md` lists.
 
-use tapline_record::{Activity, Direction, EndReason, FlowHead, PacketRecord, protocol, tcp_flag};
+use tapline_record::{
+    Activity, CicVersion, Direction, EndReason, FlowHead, PacketRecord, protocol, tcp_flag,
+};
 
 use crate::NonFlow;
-use crate::lifetime::{CicVersion, Closing, Lifetime, Next, Step};
+use crate::lifetime::{Closing, Lifetime, Next, Step};
 
 /// What `packet` does to the flow it found.
 pub fn step(

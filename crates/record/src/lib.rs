@@ -19,8 +19,10 @@ pub mod flow_key;
 pub mod flow_record;
 pub mod tracker;
 
+pub mod cic_version;
 pub mod column;
 
+pub use cic_version::CicVersion;
 pub use column::{Cell, Column, IntList, ShortText};
 pub use flow_key::{Direction, Endpoint, FlowKey, KeyRules};
 pub use flow_record::{EndReason, FlowHead, FlowRecord};
