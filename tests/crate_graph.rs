@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 const PICTURE: &[(&str, &[&str])] = &[
-    ("tapline", &["capture", "export", "features", "flow", "packet", "record"]),
+    ("tapline", &["capture", "export", "features", "flow", "label", "packet", "record"]),
     ("tapline-capture", &["record"]),
     ("tapline-export", &["record"]),
     ("tapline-features", &["record"]),
     ("tapline-flow", &["record"]),
+    ("tapline-label", &["record"]),
     ("tapline-packet", &["record"]),
     ("tapline-record", &[]),
 ];

@@ -1,0 +1,147 @@
+//! Instants as people and CICFlowMeter write them.
+
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+use tapline_record::Timestamp;
+
+/// An instant in RFC 3339, with its offset from UTC: `2017-07-04T09:20:00-03:00`.
+///
+/// # Errors
+///
+/// What is wrong with the text, and what would be right.
+pub fn parse_rfc3339(text: &str) -> Result<Timestamp, String> {
+    let instant: jiff::Timestamp = text.parse().map_err(|_| {
+        format!("{text:?} is no time; write 2017-07-04T09:20:00-03:00, with the offset from UTC")
+    })?;
+    Ok(Timestamp::from_micros(instant.as_microsecond()))
+}
+
+/// An offset from UTC: `+00:00`, `-03:00`, `Z`; in seconds, east positive.
+///
+/// # Errors
+///
+/// What would be right.
+pub fn parse_utc_offset(text: &str) -> Result<i32, String> {
+    let wrong = || "say an offset from UTC: +00:00, -03:00 or Z".to_owned();
+    if text == "Z" {
+        return Ok(0);
+    }
+    let (sign, rest) = match text.split_at_checked(1) {
+        Some(("+", rest)) => (1, rest),
+        Some(("-", rest)) => (-1, rest),
+        _ => return Err(wrong()),
+    };
+    let (hours, minutes) = rest.split_once(':').ok_or_else(wrong)?;
+    let (hours, minutes) =
+        (digits(hours, 2, 23).ok_or_else(wrong)?, digits(minutes, 2, 59).ok_or_else(wrong)?);
+    Ok(sign * (hours * 3_600 + minutes * 60))
+}
+
+/// How to read the time of day where neither AM nor PM is said, as CICFlowMeter of 2018 leaves it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// 0 to 23 o'clock.
+    TwentyFour,
+    /// 1 to 12 o'clock, within the twelve hours from this hour (0 to 12) on.
+    TwelveFrom(i8),
+}
+
+/// An instant with how finely it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoarseTime {
+    /// The earliest instant that is written like this.
+    pub instant: Timestamp,
+    /// Microseconds from it to the first instant that is written otherwise: 1, 1,000, 1,000,000 or 60,000,000.
+    pub resolution_us: i64,
+}
+
+/// An instant as CICFlowMeter writes it, at an offset from UTC in seconds: `14/02/2018 08:31:01` (2018: a 12-hour
+/// clock without AM or PM, see [`Clock`]), `3/7/2017 8:55` (the day files of 2017), `14/02/2018 08:31:01 PM` (4.0),
+/// `2018-02-14 20:31:01.123456` (the corrected fork, a 24-hour clock).
+///
+/// # Errors
+///
+/// What is wrong with the text, and what would be right.
+pub fn parse_cic(text: &str, offset_s: i32, clock: Option<Clock>) -> Result<CoarseTime, String> {
+    let wrong =
+        || format!("{text:?} is no time of CICFlowMeter; dd/MM/yyyy hh:mm:ss AM and yyyy-MM-dd HH:mm:ss are");
+    let (date, time) = text.split_once(' ').ok_or_else(wrong)?;
+    let (time, half) = match time.split_once(' ') {
+        Some((time, half)) => (time, Some(half)),
+        None => (time, None),
+    };
+    let by_slashes = date.contains('/');
+    let mut parts = date.split(if by_slashes { '/' } else { '-' });
+    let mut part = |width, max| digits(parts.next()?, width, max);
+    let (year, month, day) = if by_slashes {
+        let (day, month, year) = (part(2, 31), part(2, 12), part(4, 9_999));
+        (year, month, day)
+    } else {
+        (part(4, 9_999), part(2, 12), part(2, 31))
+    };
+    if parts.next().is_some() {
+        return Err(wrong());
+    }
+    let (time, fraction) = match time.split_once('.') {
+        Some((time, fraction)) => (time, fraction),
+        None => (time, ""),
+    };
+    let mut parts = time.split(':');
+    let mut part = |max| digits(parts.next()?, 2, max);
+    let (hour, minute) = (part(23).ok_or_else(wrong)?, part(59));
+    let (second, whole_us) = match parts.next() {
+        Some(second) => (digits(second, 2, 59), 1_000_000),
+        None => (Some(0), 60_000_000),
+    };
+    let (nanos, resolution_us) = match (fraction.len(), digits(fraction, 6, 999_999)) {
+        (0, _) => (Some(0), whole_us),
+        (3, Some(millis)) => (Some(millis * 1_000_000), 1_000),
+        (6, Some(micros)) => (Some(micros * 1_000), 1),
+        _ => (None, 1),
+    };
+    if parts.next().is_some() {
+        return Err(wrong());
+    }
+    let hour = match (half, by_slashes) {
+        (Some("AM" | "am"), _) if (1..=12).contains(&hour) => hour % 12,
+        (Some("PM" | "pm"), _) if (1..=12).contains(&hour) => hour % 12 + 12,
+        (Some(_), _) => return Err(wrong()),
+        (None, false) => hour,
+        (None, true) => match clock {
+            Some(Clock::TwentyFour) => hour,
+            Some(Clock::TwelveFrom(from)) if (1..=12).contains(&hour) => {
+                let from = i32::from(from);
+                (from..from + 12).find(|candidate| candidate % 12 == hour % 12).unwrap_or(hour)
+            }
+            Some(Clock::TwelveFrom(_)) => {
+                return Err(format!("{text:?} is not of a 12-hour clock; say --clock 24"));
+            }
+            None => {
+                return Err(format!(
+                    "{text:?} has neither AM nor PM; say --clock 24, or --clock 8 if every flow began \
+                     between 08:00 and 19:59"
+                ));
+            }
+        },
+    };
+    let small = |value: Option<i32>| value.and_then(|value| i8::try_from(value).ok()).ok_or_else(wrong);
+    let year = year.and_then(|year| i16::try_from(year).ok()).ok_or_else(wrong)?;
+    let civil = DateTime::new(
+        year,
+        small(month)?,
+        small(day)?,
+        small(Some(hour))?,
+        small(minute)?,
+        small(second)?,
+        nanos.ok_or_else(wrong)?,
+    );
+    let offset = Offset::from_seconds(offset_s).map_err(|_| wrong())?;
+    let instant = civil.and_then(|civil| offset.to_timestamp(civil)).map_err(|_| wrong())?;
+    Ok(CoarseTime { instant: Timestamp::from_micros(instant.as_microsecond()), resolution_us })
+}
+
+/// One to `width` digits, at most `max`.
+fn digits(text: &str, width: usize, max: i32) -> Option<i32> {
+    let good = (1..=width).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    if good { text.parse().ok().filter(|value| *value <= max) } else { None }
+}
