@@ -51,11 +51,18 @@ def check(loaded, path):
         for each in group.services:
             name = each if isinstance(each, str) else each["name"]
             if name not in catalog.SERVICES:
-                raise scenario.ScenarioError(f"{path}: host {group.name!r} names an unknown service {name!r}")
+                raise scenario.ScenarioError(f"{path}: host {group.name!r} names an unknown service {name!r}{missing()}")
     for entry, kind in [(b, "benign") for b in loaded.benign] + [(h, "hostile") for h in loaded.hostile]:
         found = catalog.BEHAVIOURS.get(entry.behaviour)
         if found is None or (found.label == "benign") != (kind == "benign"):
-            raise scenario.ScenarioError(f"{path}: [[{kind}]] names an unknown {kind} behaviour {entry.behaviour!r}")
+            raise scenario.ScenarioError(f"{path}: [[{kind}]] names an unknown {kind} behaviour {entry.behaviour!r}{missing()}")
+
+
+def missing():
+    """What could not be loaded, if anything."""
+    if not catalog.MISSING:
+        return ""
+    return "; not loaded: " + ", ".join(f"{module} (needs {name})" for module, name in catalog.MISSING.items())
 
 
 if __name__ == "__main__":

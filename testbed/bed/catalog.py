@@ -19,6 +19,8 @@ from .truth import CLASSES
 
 BEHAVIOURS: dict[str, "Behaviour"] = {}
 SERVICES: dict[str, Callable] = {}
+# Modules that need a package that is not installed: small scenarios do without them.
+MISSING: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -67,4 +69,9 @@ def load():
     for package in ("services", "benign", "hostile"):
         root = importlib.import_module(f"{__package__}.{package}")
         for module in pkgutil.iter_modules(root.__path__):
-            importlib.import_module(f"{root.__name__}.{module.name}")
+            try:
+                importlib.import_module(f"{root.__name__}.{module.name}")
+            except ModuleNotFoundError as error:
+                if error.name.startswith("bed"):
+                    raise
+                MISSING[f"{package}/{module.name}"] = error.name
