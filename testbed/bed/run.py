@@ -40,6 +40,7 @@ class Bed:
         self.failures: dict[str, int] = {}
         self.last_errors: dict[str, str] = {}
         self.dropped_tasks = 0
+        self.cut = False
         self._tasks: set[asyncio.Task] = set()
 
     async def run(self):
@@ -72,7 +73,7 @@ class Bed:
             "run": self.run_id, "site": self.scenario.name, "scenario": self.scenario.file, "split": self.scenario.split,
             "seed": self.seed, "minutes": self.minutes, "clock": self.scenario.clock, "skipped_us": self.clock.offset_us,
             "start_us": start_us, "end_us": end_us, "wall_s": round(time.time() - began, 1),
-            "services_up_s": round(services_up_s, 1), "truth_rows": self.truth.counts, "failures": self.failures,
+            "services_up_s": round(services_up_s, 1), "cut": self.cut, "truth_rows": self.truth.counts, "failures": self.failures,
             "last_errors": self.last_errors, "dropped_tasks": self.dropped_tasks, "wire": counters,
             "hosts": [{"name": h.name, "zone": h.zone, "role": h.role, "services": [s.name for s in h.services],
                        "addresses": h.addresses4 + h.addresses6, "path": h.path, "hops": h.hops, "stack": h.stack,
@@ -130,7 +131,11 @@ class Bed:
                 share = (episode + rng.random()) / entry.episodes
                 delay_s = 0.02 * length_s + share * (latest - 0.02 * length_s)
                 roots.append(self._task(context, self._guard(context, self._episode(context, entry, delay_s, seconds))))
-        await self.clock.sleep(length_s)
+        try:
+            await asyncio.wait_for(self.clock.sleep(length_s), self.scenario.wall_minutes * 60)
+        except TimeoutError:
+            self.cut = True
+            self._say("cut: the scenario's wall_minutes are over")
         for task in roots:
             task.cancel()
         await asyncio.gather(*roots, return_exceptions=True)

@@ -53,6 +53,7 @@ class Scenario:
     name: str
     split: str
     minutes: float
+    wall_minutes: float  # the run is cut when it has taken so long
     snaplen: int
     clock: str  # true, or skip-idle: packet time jumps over the time in which nobody speaks
     lan4: str
@@ -95,11 +96,13 @@ def load(path: Path) -> Scenario:
         document = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ScenarioError(f"{path}: {error}") from error
-    site = _table(document, "site", path, {"name", "split", "minutes", "snaplen", "clock", "lan4", "lan6", "vlans"})
+    site = _table(document, "site", path, {"name", "split", "minutes", "snaplen", "clock", "wall_minutes", "lan4", "lan6",
+                                             "vlans"})
     scenario = Scenario(
         name=_need(site, "name", path),
         split=site.get("split", "none"),
         minutes=float(_need(site, "minutes", path)),
+        wall_minutes=float(site.get("wall_minutes", 1.2 * site["minutes"] + 1)),
         snaplen=int(site.get("snaplen", 96)),
         clock=site.get("clock", "true"),
         lan4=_need(site, "lan4", path),
