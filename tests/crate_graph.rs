@@ -12,6 +12,7 @@ const PICTURE: &[(&str, &[&str])] = &[
     ("tapline-label", &["record"]),
     ("tapline-packet", &["record"]),
     ("tapline-record", &[]),
+    ("tapline-wire", &[]),
 ];
 
 #[test]

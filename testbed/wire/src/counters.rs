@@ -1,0 +1,118 @@
+//! What a wire counts, and the line in which it says so at the end.
+//!
+//! Owns names and shape only. The books balance: `frames_in` of all ports and `flood_copies` together are `frames_out`
+//! and all `dropped_*` of all ports and `in_flight` together. A frame dropped before or at the switch is counted at the
+//! port it came from, one dropped behind it at the port it was going to.
+
+use serde::Serialize;
+
+use crate::span::SpanCounters;
+
+/// The last line of a wire's standard output.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// In the order of the config.
+    pub ports: Vec<PortReport>,
+    /// What was recorded.
+    pub span: SpanCounters,
+    /// Frames that a flood made beyond the one that came in.
+    pub flood_copies: u64,
+    /// How often a MAC address was not learned because the table was full.
+    pub macs_not_learned: u64,
+    /// Frames that were still in flight at the end.
+    pub in_flight: u64,
+    /// How far the clock of the timestamps was moved ahead in total.
+    pub advanced_us: u64,
+}
+
+/// What passed one port.
+#[derive(Debug, Clone, Serialize)]
+pub struct PortReport {
+    /// Its device.
+    pub tap: String,
+    /// Frames read from the device, that is, sent by the host.
+    pub frames_in: u64,
+    /// Their octets.
+    pub bytes_in: u64,
+    /// Frames written to the device.
+    pub frames_out: u64,
+    /// Their octets.
+    pub bytes_out: u64,
+    /// Lost by the dice on the way to the switch.
+    pub dropped_loss_up: u64,
+    /// Lost by the dice on the way from the switch.
+    pub dropped_loss_down: u64,
+    /// Queue of the rate limit full, on the way to the switch.
+    pub dropped_queue_up: u64,
+    /// Queue of the rate limit full, on the way from the switch.
+    pub dropped_queue_down: u64,
+    /// Too many frames in flight.
+    pub dropped_flight: u64,
+    /// To the gateway, with a destination that no port owns.
+    pub dropped_unroutable: u64,
+    /// To the gateway, with a TTL or hop limit that ended on the way.
+    pub dropped_ttl: u64,
+    /// Too short, behind the port it came from, with no port to flood to, or from the WAN and not to the gateway.
+    pub dropped_not_switched: u64,
+    /// The device did not take the frame: it was down, or gone.
+    pub dropped_down: u64,
+    /// Failed reads of the device.
+    pub read_errors: u64,
+}
+
+impl PortReport {
+    pub(crate) const fn new(tap: String, counters: PortCounters, read_errors: u64) -> Self {
+        Self {
+            tap,
+            frames_in: counters.frames_in,
+            bytes_in: counters.bytes_in,
+            frames_out: counters.frames_out,
+            bytes_out: counters.bytes_out,
+            dropped_loss_up: counters.dropped_loss_up,
+            dropped_loss_down: counters.dropped_loss_down,
+            dropped_queue_up: counters.dropped_queue_up,
+            dropped_queue_down: counters.dropped_queue_down,
+            dropped_flight: counters.dropped_flight,
+            dropped_unroutable: counters.dropped_unroutable,
+            dropped_ttl: counters.dropped_ttl,
+            dropped_not_switched: counters.dropped_not_switched,
+            dropped_down: counters.dropped_down,
+            read_errors,
+        }
+    }
+}
+
+/// The numbers of a [`PortReport`] that count frames, under the same names.
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(missing_docs, reason = "`PortReport` says what each means")]
+pub struct PortCounters {
+    pub frames_in: u64,
+    pub bytes_in: u64,
+    pub frames_out: u64,
+    pub bytes_out: u64,
+    pub dropped_loss_up: u64,
+    pub dropped_loss_down: u64,
+    pub dropped_queue_up: u64,
+    pub dropped_queue_down: u64,
+    pub dropped_flight: u64,
+    pub dropped_unroutable: u64,
+    pub dropped_ttl: u64,
+    pub dropped_not_switched: u64,
+    pub dropped_down: u64,
+}
+
+impl PortCounters {
+    /// All frames that went nowhere.
+    #[must_use]
+    pub const fn dropped(&self) -> u64 {
+        self.dropped_loss_up
+            + self.dropped_loss_down
+            + self.dropped_queue_up
+            + self.dropped_queue_down
+            + self.dropped_flight
+            + self.dropped_unroutable
+            + self.dropped_ttl
+            + self.dropped_not_switched
+            + self.dropped_down
+    }
+}
