@@ -38,9 +38,14 @@ pub(crate) struct ParquetTable {
 }
 
 impl ParquetTable {
-    pub(crate) fn new<R>(columns: &[Column<R>], meta: TableMeta, sink: Sink) -> Result<Self, ExportError> {
+    pub(crate) fn new<R, T>(
+        columns: &[Column<R>],
+        tail: &[Column<T>],
+        meta: TableMeta,
+        sink: Sink,
+    ) -> Result<Self, ExportError> {
         let open = || {
-            let fields = columns.iter().map(field).collect::<Result<_, _>>()?;
+            let fields = columns.iter().map(field).chain(tail.iter().map(field)).collect::<Result<_, _>>()?;
             let schema = Type::group_type_builder("tapline").with_fields(fields).build()?;
             let metadata = [
                 ("tapline.schema", meta.schema_id),
@@ -55,18 +60,36 @@ impl ParquetTable {
             SerializedFileWriter::new(sink, Arc::new(schema), Arc::new(properties))
         };
         let file = open().map_err(|error| export_error(error, 0))?;
+        let kinds = columns.iter().map(|column| column.kind).chain(tail.iter().map(|column| column.kind));
         Ok(Self {
             file,
-            columns: columns.iter().map(|column| ColumnBuffer::new(column.kind)).collect(),
+            columns: kinds.map(ColumnBuffer::new).collect(),
             buffered_rows: 0,
             buffered_bytes: 0,
             all_present: vec![PRESENT; GROUP_ROWS],
         })
     }
 
-    /// Adds a row; `columns` are those of [`ParquetTable::new`].
-    pub(crate) fn push_row<R>(&mut self, columns: &[Column<R>], row: &R) -> Result<(), ExportError> {
-        for (buffer, column) in self.columns.iter_mut().zip(columns) {
+    /// Adds a row and its tail; the columns of both are those of [`ParquetTable::new`].
+    pub(crate) fn push_row<R, T>(
+        &mut self,
+        columns: &[Column<R>],
+        row: &R,
+        tail: &[Column<T>],
+        tail_row: &T,
+    ) -> Result<(), ExportError> {
+        self.push_cells(0, columns, row)?;
+        self.push_cells(columns.len(), tail, tail_row)?;
+        self.buffered_rows += 1;
+        if self.buffered_rows == GROUP_ROWS || self.buffered_bytes >= GROUP_BYTES {
+            self.write_group()?;
+        }
+        Ok(())
+    }
+
+    /// Adds the cells of `columns`, the first of which is the table's column number `at`.
+    fn push_cells<R>(&mut self, at: usize, columns: &[Column<R>], row: &R) -> Result<(), ExportError> {
+        for (buffer, column) in self.columns[at..].iter_mut().zip(columns) {
             let cell = (column.cell)(row);
             match buffer.push(self.buffered_rows, &cell) {
                 Some(bytes) => self.buffered_bytes += bytes,
@@ -75,10 +98,6 @@ impl ParquetTable {
                     return Err(ExportError::Parquet { whole: unreadable(self.bytes()), source });
                 }
             }
-        }
-        self.buffered_rows += 1;
-        if self.buffered_rows == GROUP_ROWS || self.buffered_bytes >= GROUP_BYTES {
-            self.write_group()?;
         }
         Ok(())
     }

@@ -14,13 +14,15 @@ use crate::output::{Output, Sink};
 use crate::parquet::ParquetTable;
 use crate::{Format, NumberText};
 
-/// Writes rows of type `R`, described by their columns, to one output.
+/// Writes rows of type `R`, described by their columns, to one output. Each may have a tail: further columns over a value
+/// of type `T` that is not part of `R` and is known only when the row is written.
 ///
 /// The accessor of a column may be called more than once for a row, and out of the order of the columns.
 ///
 /// [`RowWriter::finish`] must be called: dropping a writer loses the rows it still holds.
-pub struct RowWriter<R: 'static> {
+pub struct RowWriter<R: 'static, T: 'static = ()> {
     columns: &'static [Column<R>],
+    tail: &'static [Column<T>],
     numbers: NumberText,
     encoder: Encoder,
     rows: u64,
@@ -41,7 +43,8 @@ pub struct TableMeta {
 
 enum Encoder {
     Csv(LineBuffer),
-    Ndjson(LineBuffer, ndjson::Keys),
+    /// With the keys of the columns and those of the tail.
+    Ndjson(LineBuffer, ndjson::Keys, ndjson::Keys),
     #[cfg(feature = "parquet")]
     Parquet(Box<ParquetTable>),
 }
@@ -59,24 +62,7 @@ impl<R: 'static> RowWriter<R> {
         meta: TableMeta,
         out: Output,
     ) -> Result<Self, ExportError> {
-        let sink = Sink::new(out);
-        let encoder = match format {
-            Format::Csv => {
-                let mut lines = LineBuffer::new(sink);
-                csv::push_header(lines.line(), columns);
-                lines.end_header()?;
-                Encoder::Csv(lines)
-            }
-            Format::Ndjson => Encoder::Ndjson(LineBuffer::new(sink), ndjson::Keys::new(columns)),
-            #[cfg(feature = "parquet")]
-            Format::Parquet => Encoder::Parquet(Box::new(ParquetTable::new(columns, meta, sink)?)),
-            #[cfg(not(feature = "parquet"))]
-            Format::Parquet => {
-                drop(meta);
-                return Err(ExportError::FormatNotBuilt { format });
-            }
-        };
-        Ok(Self { columns, numbers, encoder, rows: 0, failed: None })
+        Self::with_tail(format, columns, &[], numbers, meta, out)
     }
 
     /// Writes a row. It may wait in a buffer for others; see [`RowWriter::flush`].
@@ -86,18 +72,82 @@ impl<R: 'static> RowWriter<R> {
     /// Those of the output, which may speak of rows given earlier.
     #[inline]
     pub fn write(&mut self, row: &R) -> Result<(), ExportError> {
+        self.write_with(row, &())
+    }
+}
+
+impl<R: 'static, T: 'static> RowWriter<R, T> {
+    /// A writer of `columns` and then `tail`, in their order, to `out`. The CSV header is written at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RowWriter::new`].
+    pub fn with_tail(
+        format: Format,
+        columns: &'static [Column<R>],
+        tail: &'static [Column<T>],
+        numbers: NumberText,
+        meta: TableMeta,
+        out: Output,
+    ) -> Result<Self, ExportError> {
+        let sink = Sink::new(out);
+        let encoder = match format {
+            Format::Csv => {
+                let mut lines = LineBuffer::new(sink);
+                csv::push_header(lines.line(), columns);
+                if !tail.is_empty() {
+                    lines.line().push(b',');
+                    csv::push_header(lines.line(), tail);
+                }
+                lines.end_header()?;
+                Encoder::Csv(lines)
+            }
+            Format::Ndjson => {
+                Encoder::Ndjson(LineBuffer::new(sink), ndjson::Keys::new(columns), ndjson::Keys::new(tail))
+            }
+            #[cfg(feature = "parquet")]
+            Format::Parquet => Encoder::Parquet(Box::new(ParquetTable::new(columns, tail, meta, sink)?)),
+            #[cfg(not(feature = "parquet"))]
+            Format::Parquet => {
+                drop(meta);
+                return Err(ExportError::FormatNotBuilt { format });
+            }
+        };
+        Ok(Self { columns, tail, numbers, encoder, rows: 0, failed: None })
+    }
+
+    /// Writes a row and its tail. It may wait in a buffer for others; see [`RowWriter::flush`].
+    ///
+    /// # Errors
+    ///
+    /// Those of the output, which may speak of rows given earlier.
+    #[inline]
+    pub fn write_with(&mut self, row: &R, tail: &T) -> Result<(), ExportError> {
         self.check()?;
+        let has_tail = !self.tail.is_empty();
         let outcome = match &mut self.encoder {
             Encoder::Csv(lines) => {
                 csv::push_row(lines.line(), self.columns, self.numbers, row);
+                if has_tail {
+                    lines.line().push(b',');
+                    csv::push_row(lines.line(), self.tail, self.numbers, tail);
+                }
                 lines.end_row()
             }
-            Encoder::Ndjson(lines, keys) => {
+            Encoder::Ndjson(lines, keys, tail_keys) => {
                 keys.push_row(lines.line(), self.columns, self.numbers, row);
+                if has_tail {
+                    // Two objects become one: `{"a":1}` and `{"b":2}`.
+                    let line = lines.line();
+                    line.pop();
+                    let seam = line.len();
+                    tail_keys.push_row(line, self.tail, self.numbers, tail);
+                    line[seam] = b',';
+                }
                 lines.end_row()
             }
             #[cfg(feature = "parquet")]
-            Encoder::Parquet(table) => table.push_row(self.columns, row),
+            Encoder::Parquet(table) => table.push_row(self.columns, row, self.tail, tail),
         };
         self.rows += 1;
         outcome.map_err(|error| self.fail(error))
@@ -112,7 +162,7 @@ impl<R: 'static> RowWriter<R> {
     pub fn flush(&mut self) -> Result<(), ExportError> {
         self.check()?;
         let outcome = match &mut self.encoder {
-            Encoder::Csv(lines) | Encoder::Ndjson(lines, _) => lines.flush(),
+            Encoder::Csv(lines) | Encoder::Ndjson(lines, ..) => lines.flush(),
             #[cfg(feature = "parquet")]
             Encoder::Parquet(_) => Ok(()),
         };
@@ -127,7 +177,7 @@ impl<R: 'static> RowWriter<R> {
     pub fn finish(mut self) -> Result<u64, ExportError> {
         self.check()?;
         match self.encoder {
-            Encoder::Csv(ref mut lines) | Encoder::Ndjson(ref mut lines, _) => lines.flush()?,
+            Encoder::Csv(ref mut lines) | Encoder::Ndjson(ref mut lines, ..) => lines.flush()?,
             #[cfg(feature = "parquet")]
             Encoder::Parquet(table) => table.finish()?,
         }
@@ -145,7 +195,7 @@ impl<R: 'static> RowWriter<R> {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match &self.encoder {
-            Encoder::Csv(lines) | Encoder::Ndjson(lines, _) => lines.bytes(),
+            Encoder::Csv(lines) | Encoder::Ndjson(lines, ..) => lines.bytes(),
             #[cfg(feature = "parquet")]
             Encoder::Parquet(table) => table.bytes(),
         }
@@ -166,7 +216,7 @@ impl<R: 'static> RowWriter<R> {
     }
 }
 
-impl<R> fmt::Debug for RowWriter<R> {
+impl<R, T> fmt::Debug for RowWriter<R, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let format = match self.encoder {
             Encoder::Csv(_) => Format::Csv,
@@ -182,6 +232,9 @@ impl<R> fmt::Debug for RowWriter<R> {
 mod tests {
     use std::io::{Read, Write};
     use std::sync::{Arc, Mutex};
+
+    use tapline_record::Cell;
+    use tapline_record::column::Kind;
 
     use super::*;
     use crate::test_rows::{COLUMNS, TestRow};
@@ -226,6 +279,43 @@ mod tests {
         assert!(header.starts_with(b"id,") && header.ends_with(b"\n"));
         assert_eq!(rows.bytes(), header.len() as u64);
         assert_eq!(rows.finish().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_tail_stands_behind_the_row() {
+        const TAIL: &[Column<i64>] = &[
+            Column { name: "n", kind: Kind::Int, unit: "", definition: "a number", cell: |n| Cell::Int(*n) },
+            Column { name: "none", kind: Kind::Text, unit: "", definition: "nothing", cell: |_| Cell::Null },
+        ];
+        for (format, header, seam) in
+            [(Format::Csv, ",n,none\n", ",7,\n"), (Format::Ndjson, "", ",\"n\":7,\"none\":null}\n")]
+        {
+            let text = |tail: bool| {
+                let out = narrow(100_000, io::ErrorKind::Other);
+                let stream = Output::stream(out.clone());
+                if tail {
+                    let numbers = NumberText::Java;
+                    let meta = TableMeta::default();
+                    let mut rows =
+                        RowWriter::with_tail(format, COLUMNS, TAIL, numbers, meta, stream).unwrap();
+                    rows.write_with(&TestRow::sample(), &7).unwrap();
+                    rows.finish().unwrap();
+                } else {
+                    let mut rows = writer(format, stream).unwrap();
+                    rows.write(&TestRow::sample()).unwrap();
+                    rows.finish().unwrap();
+                }
+                String::from_utf8(out.held.lock().unwrap().clone()).unwrap()
+            };
+            let expect: String = (text(false).lines().enumerate())
+                .map(|(at, line)| match (format, at) {
+                    (Format::Csv, 0) => format!("{line}{header}"),
+                    (Format::Csv, _) => format!("{line}{seam}"),
+                    _ => format!("{}{seam}", line.strip_suffix('}').unwrap()),
+                })
+                .collect();
+            assert_eq!(text(true), expect);
+        }
     }
 
     #[test]
