@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::rule::{Address, Rule};
-use crate::table::Tuple;
+use crate::table::{Tuple, Window};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
@@ -64,7 +64,7 @@ impl Index {
         &'a self,
         rules: &'a [Rule],
         tuple: &Tuple,
-        window: Range<i64>,
+        window: Window,
     ) -> impl Iterator<Item = u32> + 'a {
         let pair = ordered((tuple.source, tuple.source_port), (tuple.destination, tuple.destination_port));
         self.in_force(rules, self.by_endpoints.get(&pair), window)
@@ -75,10 +75,10 @@ impl Index {
         &'a self,
         rules: &'a [Rule],
         tuple: &Tuple,
-        window: Range<i64>,
+        window: Window,
     ) -> impl Iterator<Item = u32> + 'a {
         let pair = ordered(tuple.source, tuple.destination);
-        self.in_force(rules, self.by_addresses.get(&pair), window.clone()).chain(self.in_force(
+        self.in_force(rules, self.by_addresses.get(&pair), window).chain(self.in_force(
             rules,
             Some(&self.others),
             window,
@@ -91,13 +91,13 @@ impl Index {
         &'a self,
         rules: &'a [Rule],
         group: Option<&Range<u32>>,
-        window: Range<i64>,
+        window: Window,
     ) -> impl Iterator<Item = u32> + 'a {
         let group = group.map_or(0..0, |range| range.start as usize..range.end as usize);
         let order = &self.order[group.clone()];
         let latest_end_us = &self.latest_end_us[group];
-        let started = order.partition_point(|number| rules[*number as usize].start_us <= window.end);
-        (0..started).rev().take_while(move |at| latest_end_us[*at] >= window.start).map(move |at| order[at])
+        let started = order.partition_point(|number| rules[*number as usize].start_us <= window.to_us);
+        (0..started).rev().take_while(move |at| latest_end_us[*at] >= window.from_us).map(move |at| order[at])
     }
 }
 

@@ -219,3 +219,74 @@ pub(crate) fn check_technique(text: &str) -> Result<(), String> {
         Err(format!("{text:?} is no ATT&CK technique; write T1110, T1110.001 or nothing"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        Address::of(text.parse().unwrap())
+    }
+
+    #[test]
+    fn networks_contain_their_own_family() {
+        let parse = |text| Addresses::parse(text).unwrap();
+        assert!(parse("*").contain(address("10.0.0.1")) && parse("").contain(address("::1")));
+        assert!(parse("10.0.0.0/8").contain(address("10.255.0.1")));
+        assert!(!parse("10.0.0.0/8").contain(address("11.0.0.1")));
+        assert!(parse("0.0.0.0/0").contain(address("1.2.3.4")));
+        assert!(!parse("0.0.0.0/0").contain(address("2001:db8::1")));
+        assert!(!parse("::/0").contain(address("1.2.3.4")));
+        assert!(parse("2001:db8::/32").contain(address("2001:db8:1::1")));
+        assert!(parse("10.0.0.1").contain(address("::ffff:10.0.0.1")));
+        assert_eq!(parse("10.0.0.1/32").exact(), Some(address("10.0.0.1")));
+        assert_eq!(parse("10.0.0.0/31").exact(), None);
+        for wrong in
+            ["10.0.0", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.1/8", "host", "::/129", "::1/64"]
+        {
+            assert!(Addresses::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ports_and_protocols() {
+        assert_eq!(Ports::parse("80").unwrap().exact(), Some(80));
+        assert_eq!(Ports::parse("80-80").unwrap().exact(), Some(80));
+        assert_eq!(Ports::parse("0-65535").unwrap().width(), 65_536);
+        assert_eq!(Ports::parse("*"), Ok(Ports::ANY));
+        for wrong in ["-1", "65536", "9-8", "1-", "http", "+1"] {
+            assert!(Ports::parse(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(parse_protocol("icmp6"), Ok(Some(58)));
+        assert_eq!(parse_protocol("255"), Ok(Some(255)));
+        assert_eq!(parse_protocol("*"), Ok(None));
+        for wrong in ["256", "TCP", "-1"] {
+            assert!(parse_protocol(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(check_ports(Ports::parse("0").unwrap(), Some(1)), Ok(Ports::ANY));
+        assert!(check_ports(Ports::parse("8").unwrap(), Some(1)).is_err());
+        assert!(check_ports(Ports::parse("8").unwrap(), None).is_ok());
+    }
+
+    /// The bound is that of the cell that the name goes into.
+    #[test]
+    fn names_fit_their_cell() {
+        let long = "x".repeat(NAME_MAX_BYTES);
+        let mut cell = tapline_record::ShortText::new();
+        cell.push_ascii(long.as_bytes());
+        assert_eq!(cell.as_str(), long);
+        assert!(check_name(&long).is_ok());
+        assert!(check_name(&format!("{long}x")).is_err());
+        assert!(check_name("grün").is_err() && check_name("a\tb").is_err());
+    }
+
+    #[test]
+    fn techniques() {
+        for good in ["", "T1110", "T1110.001"] {
+            assert!(check_technique(good).is_ok(), "{good}");
+        }
+        for wrong in ["1110", "T111", "T1110.", "T1110.01", "T1110.0011", "t1110"] {
+            assert!(check_technique(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -172,3 +172,92 @@ fn time(value: Option<&Spanned<Value>>, unbounded: i64) -> Result<i64, Fault> {
     };
     instant.map(|instant| instant.micros).map_err(|problem| (spanned.span(), problem))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::Endpoints;
+
+    const RULES: &str = r#"
+site = "lab"
+
+[defaults]
+class = "benign"
+
+[[rule]]
+source = ["10.0.0.8", "10.0.1.0/24"]
+destination = "10.0.0.1"
+destination_port = 22
+protocol = "tcp"
+start = 2017-07-04T09:20:00-03:00
+end = "2017-07-04T10:20:00-03:00"
+class = "brute-force"
+behaviour = "ssh-patator"
+technique = "T1110"
+
+[[rule]]
+destination_port = "1-1024"
+start = 1499173200000001
+class = "scan"
+"#;
+
+    fn flow(source: [u8; 4], minute: i64) -> Endpoints {
+        let first = Timestamp::from_micros(1_499_170_800_000_000 + minute * 60_000_000);
+        Endpoints {
+            source: source.into(),
+            source_port: 40_000,
+            destination: [10, 0, 0, 1].into(),
+            destination_port: 22,
+            protocol: 6,
+            first,
+            last: first,
+        }
+    }
+
+    #[test]
+    fn rules_are_read() {
+        let table = TruthTable::from_rules(RULES, "rules.toml").unwrap();
+        assert_eq!(table.rows(), 2);
+        for source in [[10, 0, 0, 8], [10, 0, 1, 77]] {
+            let label = table.label(&flow(source, 30)).unwrap();
+            assert_eq!((label.class, label.row, label.site), (Class::BruteForce, 7, "lab"));
+            assert_eq!((label.behaviour, label.technique, label.tool), ("ssh-patator", "T1110", ""));
+        }
+        // Outside the window of the first rule, inside that of the second.
+        assert_eq!(table.label(&flow([10, 0, 0, 8], 61)).unwrap().row, 18);
+        let default = table.label(&flow([10, 0, 0, 7], 0)).unwrap();
+        assert_eq!((default.class, default.row, default.site), (Class::Benign, 0, "lab"));
+    }
+
+    #[track_caller]
+    fn refused(text: &str, message: &str) {
+        let error = TruthTable::from_rules(text, "r.toml").unwrap_err().to_string();
+        assert!(error.starts_with(message), "{error}");
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        refused(
+            "[[rule]]\nclass = \"scan\"\nsrc = \"10.0.0.1\"\n",
+            "r.toml:3:1: unknown field `src`, expected one of",
+        );
+        refused("[[rule]]\nsource = \"10.0.0.1\"\n", "r.toml:1:1: missing field `class`");
+        refused("[[rule]]\nclass = \"ddos\"\n", "r.toml:2:9: unknown class \"ddos\" (benign, scan, ");
+        refused(
+            "[[rule]]\nclass = \"scan\"\nstart = 2017-07-04T09:20:00\n",
+            "r.toml:3:9: \"2017-07-04T09:20:00\" is no time; write 2017-07-04T09:20:00-03:00, with the offset",
+        );
+        refused(
+            "[[rule]]\nclass = \"scan\"\nsource = 1.5\n",
+            "r.toml:3:10: a float where an address belongs",
+        );
+        refused("[[rule]]\nclass = \"scan\"\nsource = []\n", "r.toml:3:10: an empty list");
+        refused(
+            "[[rule]]\nclass = \"scan\"\nstart = 2\nend = 1\n",
+            "r.toml:4:7: the end is before the start",
+        );
+        refused("[defaults]\nclass = \"scan\"\n", "r.toml:2:9: \"scan\" is no default class");
+        refused("[[rule]\n", "r.toml:1:");
+        refused("site = \"a\"\nnote = \"b\"\n", "r.toml:2:1: unknown field `note`");
+    }
+}

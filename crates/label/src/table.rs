@@ -23,7 +23,6 @@
 use std::collections::HashMap;
 use std::io::Read;
 use std::net::IpAddr;
-use std::ops::Range;
 
 use tapline_record::{FlowHead, Timestamp};
 
@@ -181,12 +180,12 @@ impl TruthTable {
         let tuple = Tuple::of(flow);
         let window = self.window(&tuple);
         let mut found = Found::default();
-        for number in self.index.of_endpoints(&self.rules, &tuple, window.clone()) {
-            self.compare(number, &tuple, &window, &mut found);
+        for number in self.index.of_endpoints(&self.rules, &tuple, window) {
+            self.compare(number, &tuple, window, &mut found);
         }
         if found.rank.is_none() {
-            for number in self.index.of_others(&self.rules, &tuple, window.clone()) {
-                self.compare(number, &tuple, &window, &mut found);
+            for number in self.index.of_others(&self.rules, &tuple, window) {
+                self.compare(number, &tuple, window, &mut found);
             }
         }
         self.verdict(&found)
@@ -235,13 +234,16 @@ impl TruthTable {
     }
 
     /// The instants that a row's own window must have one of.
-    fn window(&self, tuple: &Tuple) -> Range<i64> {
-        tuple.first_us.saturating_sub(self.slack.after_us)..tuple.last_us.saturating_add(self.slack.before_us)
+    fn window(&self, tuple: &Tuple) -> Window {
+        Window {
+            from_us: tuple.first_us.saturating_sub(self.slack.after_us),
+            to_us: tuple.last_us.saturating_add(self.slack.before_us),
+        }
     }
 
-    fn compare(&self, number: u32, tuple: &Tuple, window: &Range<i64>, found: &mut Found) {
+    fn compare(&self, number: u32, tuple: &Tuple, window: Window, found: &mut Found) {
         let rule = &self.rules[number as usize];
-        if rule.start_us > window.end || rule.end_us < window.start {
+        if rule.start_us > window.to_us || rule.end_us < window.from_us {
             return;
         }
         let Some(reversed) = tuple.matches(rule) else { return };
@@ -284,7 +286,7 @@ impl TruthTable {
         let tuple = Tuple::of(flow);
         let mut found = Found::default();
         for number in 0..self.rules.len() as u32 {
-            self.compare(number, &tuple, &self.window(&tuple), &mut found);
+            self.compare(number, &tuple, self.window(&tuple), &mut found);
         }
         self.verdict(&found)
     }
@@ -348,6 +350,13 @@ pub(crate) struct Tuple {
     protocol: u8,
     first_us: i64,
     last_us: i64,
+}
+
+/// Instants from the first to the last, both included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub(crate) from_us: i64,
+    pub(crate) to_us: i64,
 }
 
 impl Tuple {
@@ -486,6 +495,261 @@ impl Found {
                 Some((winner.number, rival.map(|rival| rival.class)))
             }
             None => all().max_by_key(|candidate| candidate.key()).map(|winner| (winner.number, None)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::HEADER;
+    use crate::counts::LabelCounts;
+
+    const S: i64 = 1_000_000;
+
+    fn table(rows: &str) -> TruthTable {
+        TruthTable::from_csv(format!("{HEADER}\n{rows}").as_bytes(), "truth.csv").unwrap()
+    }
+
+    /// A flow from 10.0.0.9:40000 to 10.0.0.1:22, in seconds.
+    fn flow(first_s: i64, last_s: i64) -> Endpoints {
+        Endpoints {
+            source: [10, 0, 0, 9].into(),
+            source_port: 40_000,
+            destination: [10, 0, 0, 1].into(),
+            destination_port: 22,
+            protocol: 6,
+            first: Timestamp::from_micros(first_s * S),
+            last: Timestamp::from_micros(last_s * S),
+        }
+    }
+
+    fn turned(flow: Endpoints) -> Endpoints {
+        Endpoints {
+            source: flow.destination,
+            source_port: flow.destination_port,
+            destination: flow.source,
+            destination_port: flow.source_port,
+            ..flow
+        }
+    }
+
+    #[track_caller]
+    fn row(table: &TruthTable, flow: &Endpoints) -> u64 {
+        let label = table.label(flow);
+        assert_eq!(label, table.label_by_scan(flow));
+        label.map_or(0, |label| label.row)
+    }
+
+    #[test]
+    fn both_directions_match_and_forward_wins() {
+        let both = table(
+            "10000000,20000000,10.0.0.9,,10.0.0.1,22,tcp,scan,1,,,,,\n\
+             10000000,20000000,10.0.0.1,22,10.0.0.9,,tcp,benign,0,,,,,\n",
+        );
+        assert_eq!(row(&both, &flow(11, 12)), 2);
+        assert_eq!(row(&both, &turned(flow(11, 12))), 3);
+        assert!(!both.label(&flow(11, 12)).unwrap().conflict);
+        let one = table("10000000,20000000,10.0.0.9,40000,10.0.0.1,22,tcp,scan,1,,,,,\n");
+        assert!(!one.label(&flow(11, 12)).unwrap().reversed);
+        assert!(one.label(&turned(flow(11, 12))).unwrap().reversed);
+        // Addresses reversed, but not the ports.
+        let mixed = Endpoints { source_port: 22, destination_port: 40_000, ..flow(11, 12) };
+        assert_eq!(row(&one, &mixed), 0);
+    }
+
+    #[test]
+    fn slack_is_half_a_second_before_and_two_after() {
+        let table = table("10000000,20000000,10.0.0.9,,10.0.0.1,22,tcp,scan,1,,,,,\n");
+        let at = |table: &TruthTable, micros: i64| {
+            let instant = Timestamp::from_micros(micros);
+            row(table, &Endpoints { first: instant, last: instant, ..flow(0, 0) })
+        };
+        assert_eq!((at(&table, 9_499_999), at(&table, 9_500_000)), (0, 2));
+        assert_eq!((at(&table, 22_000_000), at(&table, 22_000_001)), (2, 0));
+        let exact = table.with_slack(Slack { before_us: 0, after_us: 0 });
+        assert_eq!((at(&exact, 9_999_999), at(&exact, 10_000_000)), (0, 2));
+        assert_eq!((at(&exact, 20_000_000), at(&exact, 20_000_001)), (2, 0));
+        // A flow around the window, and one whose last packet came "before" its first.
+        assert_eq!(row(&exact, &flow(0, 30)), 2);
+        assert_eq!(row(&exact, &flow(30, 15)), 2);
+    }
+
+    /// Each row is more specific than the one before it.
+    #[test]
+    fn the_most_specific_row_wins() {
+        let rows = [
+            ",,*,,*,,,benign,0,,,,,",
+            ",,*,,*,,tcp,benign,0,,,,,",
+            ",,10.0.0.0/8,,*,,tcp,benign,0,,,,,",
+            ",,10.0.0.0/8,,10.0.0.0/8,,tcp,benign,0,,,,,",
+            ",,10.0.0.9,,10.0.0.1,,,benign,0,,,,,",
+            ",,*,30000-50000,*,,,benign,0,,,,,",
+            ",,*,39000-41000,*,,,benign,0,,,,,",
+            ",,*,,*,22,,benign,0,,,,,",
+            ",,10.0.0.0/8,,*,22,,benign,0,,,,,",
+            ",,10.0.0.9,,10.0.0.1,22,tcp,benign,0,,,,,",
+            ",,10.0.0.9,1024-65535,10.0.0.1,22,tcp,benign,0,,,,,",
+            ",,*,40000,*,22,,benign,0,,,,,",
+            ",,10.0.0.9,40000,10.0.0.1,22,,benign,0,,,,,",
+            ",,10.0.0.1,22,10.0.0.9,40000,tcp,benign,0,,,,,",
+            ",,10.0.0.9,40000,10.0.0.1,22,tcp,benign,0,,,,,",
+            "19000000,21000000,10.0.0.9,40000,10.0.0.1,22,tcp,benign,0,,,,,",
+        ];
+        for count in 1..=rows.len() {
+            let best = count as u64 + 1;
+            assert_eq!(row(&table(&(rows[..count].join("\n") + "\n")), &flow(20, 20)), best);
+            let mut backwards: Vec<&str> = rows[..count].to_vec();
+            backwards.reverse();
+            assert_eq!(row(&table(&(backwards.join("\n") + "\n")), &flow(20, 20)), 2, "{count} rows");
+        }
+    }
+
+    /// The same tuple used twice within the slack: the row that has more time in common counts.
+    #[test]
+    fn a_reused_tuple_goes_to_the_nearer_row() {
+        let table = table(
+            "10000000,11000000,10.0.0.9,40000,10.0.0.1,22,tcp,scan,1,,,,,\n\
+             12000000,13000000,10.0.0.9,40000,10.0.0.1,22,tcp,dos,1,,,,,\n",
+        );
+        assert_eq!(row(&table, &flow(10, 11)), 2);
+        assert_eq!(row(&table, &flow(12, 13)), 3);
+        // In common with neither: the gap to the second is smaller.
+        let between = Timestamp::from_micros(11_600_000);
+        assert_eq!(row(&table, &Endpoints { first: between, last: between, ..flow(0, 0) }), 3);
+        assert!(!table.label(&flow(12, 13)).unwrap().conflict, "the first is in reach by its slack only");
+        assert!(table.label(&flow(10, 13)).unwrap().conflict);
+    }
+
+    #[test]
+    fn conflicts_go_to_the_hostile_row_and_are_counted() {
+        let table = table(
+            "10000000,90000000,10.0.0.9,,10.0.0.1,22,tcp,benign,0,admin,,,,\n\
+             20000000,30000000,10.0.0.9,,10.0.0.1,22,tcp,brute-force,1,guess,,,,\n\
+             80000000,95000000,10.0.0.9,,10.0.0.1,22,tcp,scan,1,,,,,\n",
+        );
+        let mut counts = LabelCounts::new(&table);
+        let alone = table.label(&flow(50, 60)).unwrap();
+        assert_eq!((alone.class, alone.conflict, alone.rival), (Class::Benign, false, None));
+        // Sixty seconds in common with the benign row, one with the hostile one.
+        let both = table.label(&flow(29, 79)).unwrap();
+        assert_eq!((both.class, both.conflict, both.rival), (Class::BruteForce, true, Some(Class::Benign)));
+        assert_eq!((both.row, both.behaviour), (3, "guess"));
+        // One second behind the window of the hostile row: within its slack, which makes no conflict.
+        let near = table.label(&flow(31, 40)).unwrap();
+        assert_eq!((near.class, near.conflict), (Class::Benign, false));
+        counts.add(Some(&alone), 10);
+        counts.add(Some(&both), 5);
+        counts.add(Some(&both), 1);
+        counts.add(None, 3);
+        assert_eq!(counts.conflicts().collect::<Vec<_>>(), [(Class::BruteForce, Class::Benign, 2)]);
+        assert_eq!(counts.class(Class::BruteForce).packets, 6);
+        assert_eq!((counts.labelled_flows(), counts.unlabelled().packets), (3, 3));
+        assert_eq!(counts.never_used(&table).collect::<Vec<_>>(), [("truth.csv", 4)]);
+        assert_eq!(counts.rows_never_used(), 1);
+    }
+
+    #[test]
+    fn icmp_is_found_by_rows_without_ports() {
+        let unreachable =
+            |port| Endpoints { source_port: 3, destination_port: port, protocol: 1, ..turned(flow(15, 15)) };
+        let ports = table("10000000,20000000,10.0.0.9,40000,10.0.0.1,1,,scan,1,,,,,\n");
+        assert_eq!(row(&ports, &unreachable(1)), 0);
+        let any = table("10000000,20000000,10.0.0.9,,10.0.0.1,,*,scan,1,,,,,\n");
+        assert_eq!(row(&any, &unreachable(1)), 2);
+        assert!(any.label(&unreachable(1)).unwrap().reversed);
+        let icmp = table("10000000,20000000,10.0.0.9,0,10.0.0.1,0,icmp,scan,1,,,,,\n");
+        assert_eq!(row(&icmp, &unreachable(1)), 2);
+        assert_eq!(row(&icmp, &flow(15, 15)), 0);
+    }
+
+    #[test]
+    fn tables_are_joined() {
+        let truth = table("10000000,20000000,10.0.0.9,,10.0.0.1,22,tcp,scan,1,a,b,,c,lab\n");
+        let rules = |name| {
+            TruthTable::from_rules(
+                "site = \"lab\"\n[defaults]\nclass = \"benign\"\n[[rule]]\nclass = \"dos\"\nsource = \"10.0.0.0/24\"\n",
+                name,
+            )
+            .unwrap()
+        };
+        let joined = truth.join(rules("r.toml")).unwrap();
+        assert_eq!(joined.rows(), 2);
+        let first = joined.label(&flow(15, 15)).unwrap();
+        assert_eq!((first.file, first.row, first.behaviour, first.site), ("truth.csv", 2, "a", "lab"));
+        let second = joined.label(&flow(50, 50)).unwrap();
+        assert_eq!((second.file, second.row, second.behaviour, second.site), ("r.toml", 4, "", "lab"));
+        let other = Endpoints { source: [9, 9, 9, 9].into(), ..flow(1, 1) };
+        let other = joined.label(&Endpoints { destination: [9, 9, 9, 8].into(), ..other }).unwrap();
+        assert_eq!((other.file, other.row, other.class), ("r.toml", 0, Class::Benign));
+        let error = joined.join(rules("s.toml")).unwrap_err();
+        assert_eq!(error.to_string(), "s.toml: a second [defaults] class; keep the one of r.toml");
+    }
+
+    fn any_row() -> impl Strategy<Value = String> {
+        let address = prop_oneof![
+            4 => (1..4u8).prop_map(|n| format!("10.0.0.{n}")),
+            1 => Just("10.0.0.0/30".to_owned()),
+            1 => Just("2001:db8::1".to_owned()),
+            1 => Just("*".to_owned()),
+        ];
+        let port = prop_oneof![
+            3 => (1..4u16).prop_map(|n| n.to_string()),
+            1 => Just("1-2".to_owned()),
+            1 => Just(String::new()),
+        ];
+        let time = (prop::option::weighted(0.9, 0..60i64), 0..20i64);
+        let class = prop::sample::select(&["benign,0", "scan,1", "dos,1"][..]);
+        let protocol = prop::sample::select(&["tcp", "", "17"][..]);
+        (address.clone(), port.clone(), address, port, time, class, protocol).prop_map(
+            |(source, from, destination, to, (start, length), class, protocol)| {
+                let time = match start {
+                    Some(start) => format!("{},{}", start * S, (start + length) * S),
+                    None => ",".to_owned(),
+                };
+                format!("{time},{source},{from},{destination},{to},{protocol},{class},,,,,\n")
+            },
+        )
+    }
+
+    fn any_flow() -> impl Strategy<Value = Endpoints> {
+        let address = prop_oneof![
+            6 => (1..4u8).prop_map(|n| IpAddr::from([10, 0, 0, n])),
+            1 => Just("2001:db8::1".parse().unwrap()),
+        ];
+        let protocol = prop::sample::select(&[6u8, 17, 1][..]);
+        (address.clone(), 1..4u16, address, 1..4u16, protocol, -2_000_000..80 * S, 0..10 * S).prop_map(
+            |(source, source_port, destination, destination_port, protocol, first, length)| Endpoints {
+                source,
+                source_port,
+                destination,
+                destination_port,
+                protocol,
+                first: Timestamp::from_micros(first),
+                last: Timestamp::from_micros(first + length),
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_finds_what_a_scan_finds(
+            rows in prop::collection::vec(any_row(), 0..60),
+            flows in prop::collection::vec(any_flow(), 1..40),
+        ) {
+            let table = table(&rows.concat());
+            for flow in &flows {
+                prop_assert_eq!(table.label(flow), table.label_by_scan(flow), "{:?}", flow);
+            }
+        }
+
+        /// Order of rows is only the last of all criteria: without equals, it does not matter.
+        #[test]
+        fn a_flow_and_its_reverse_find_rows_of_the_same_class_sets(flow in any_flow(), rows in prop::collection::vec(any_row(), 0..20)) {
+            let table = table(&rows.concat());
+            prop_assert_eq!(table.label(&flow).is_some(), table.label(&turned(flow)).is_some());
         }
     }
 }

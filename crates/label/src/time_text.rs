@@ -145,3 +145,85 @@ fn digits(text: &str, width: usize, max: i32) -> Option<i32> {
     let good = (1..=width).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     if good { text.parse().ok().filter(|value| *value <= max) } else { None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc_3339_needs_an_offset() {
+        assert_eq!(
+            parse_rfc3339("2017-07-04T09:20:00-03:00"),
+            Ok(Timestamp::from_micros(1_499_170_800_000_000))
+        );
+        assert_eq!(parse_rfc3339("1970-01-01T00:00:00.000001Z"), Ok(Timestamp::from_micros(1)));
+        for wrong in ["", "2017-07-04T09:20:00", "2017-07-04", "yesterday"] {
+            assert!(parse_rfc3339(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn offsets() {
+        assert_eq!(parse_utc_offset("-03:30"), Ok(-12_600));
+        assert_eq!(parse_utc_offset("+05:45"), Ok(20_700));
+        assert_eq!(parse_utc_offset("Z"), Ok(0));
+        for wrong in ["", "3", "+3", "+24:00", "+00:60", "+0a:00", "03:00"] {
+            assert!(parse_utc_offset(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    /// All of these are 2018-02-14 20:31:01 UTC, or the beginning of that minute.
+    #[test]
+    fn the_forms_of_the_versions() {
+        let at = |micros: i64| Timestamp::from_micros(1_518_640_261_000_000 + micros);
+        let read = |text, clock| parse_cic(text, 0, clock).map(|time| (time.instant, time.resolution_us));
+        assert_eq!(read("14/02/2018 08:31:01 PM", None), Ok((at(0), 1_000_000)));
+        assert_eq!(read("14/02/2018 08:31:01", Some(Clock::TwelveFrom(9))), Ok((at(0), 1_000_000)));
+        assert_eq!(read("14/02/2018 20:31:01", Some(Clock::TwentyFour)), Ok((at(0), 1_000_000)));
+        assert_eq!(read("14/2/2018 20:31", Some(Clock::TwentyFour)), Ok((at(-1_000_000), 60_000_000)));
+        assert_eq!(read("2018-02-14 20:31:01", None), Ok((at(0), 1_000_000)));
+        assert_eq!(read("2018-02-14 20:31:01.123", None), Ok((at(123_000), 1_000)));
+        assert_eq!(read("2018-02-14 20:31:01.123456", None), Ok((at(123_456), 1)));
+        // 20:31:01 four hours west of Greenwich is after midnight there.
+        let west = parse_cic("14/02/2018 04:31:01 PM", -4 * 3_600, None);
+        assert_eq!(west.map(|time| time.instant), Ok(at(0)));
+    }
+
+    #[test]
+    fn twelve_oclock_belongs_to_the_half_day() {
+        let hour = |text, from| {
+            let time = parse_cic(text, 0, Some(Clock::TwelveFrom(from))).unwrap();
+            time.instant.civil().hour
+        };
+        assert_eq!(hour("1/1/2018 12:00:00", 0), 0);
+        assert_eq!(hour("1/1/2018 11:00:00", 0), 11);
+        assert_eq!(hour("1/1/2018 12:00:00", 8), 12);
+        assert_eq!(hour("1/1/2018 8:00:00", 8), 8);
+        assert_eq!(hour("1/1/2018 7:59:59", 8), 19);
+        assert_eq!(hour("1/1/2018 12:00:00", 12), 12);
+        assert_eq!(hour("1/1/2018 11:00:00", 12), 23);
+    }
+
+    #[test]
+    fn other_times_are_refused() {
+        let refused = |text, clock| assert!(parse_cic(text, 0, clock).is_err(), "{text}");
+        refused("14/02/2018 08:31:01", None);
+        refused("14/02/2018 20:31:01", Some(Clock::TwelveFrom(8)));
+        for wrong in [
+            "",
+            "14/02/2018",
+            "31/02/2018 08:31:01 PM",
+            "14/13/2018 08:31:01 PM",
+            "14/02/2018 13:31:01 PM",
+            "14/02/2018 08:60:01 PM",
+            "14/02/2018 08:31:01 XM",
+            "14/02/2018/1 08:31:01 PM",
+            "2018-02-14 20:31:01.12",
+            "2018-02-14 20:31:01:01",
+            "-2018-02-14 20:31:01",
+            "Timestamp",
+        ] {
+            refused(wrong, Some(Clock::TwentyFour));
+        }
+    }
+}

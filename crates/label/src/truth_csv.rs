@@ -69,7 +69,7 @@ impl<'a> Row<'a> {
     fn parse(record: &'a StringRecord) -> Result<Self, (usize, String)> {
         if record.len() != COLUMNS.len() {
             let problem = format!("{} fields where {} belong", record.len(), COLUMNS.len());
-            return Err((record.len().min(COLUMNS.len()), problem));
+            return Err(((record.len() - 1).min(COLUMNS.len()), problem));
         }
         let at = |index: usize| move |problem: String| (index, format!("{}: {problem}", COLUMNS[index]));
         let text = |index: usize| record[index].trim();
@@ -148,5 +148,71 @@ fn of_csv(error: csv::Error, name: &str) -> TruthError {
             TruthError::Place { name: name.to_owned(), line, column: 1, problem }
         }
         _ => TruthError::Place { name: name.to_owned(), line, column: 1, problem },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(rows: &str) -> Result<TruthTable, TruthError> {
+        TruthTable::from_csv(format!("{HEADER}\n{rows}\n").as_bytes(), "truth.csv")
+    }
+
+    #[track_caller]
+    fn refused(row: &str, message: &str) {
+        assert_eq!(table(row).unwrap_err().to_string(), message);
+    }
+
+    #[test]
+    fn the_header_is_the_columns() {
+        assert_eq!(HEADER, COLUMNS.join(","));
+    }
+
+    #[test]
+    fn wrong_values_are_told_with_their_place() {
+        const GOOD: &str = "1,2,10.0.0.9,,10.0.0.1,22,tcp,brute-force,1,guess,hydra,T1110.001,r,s";
+        assert_eq!(table(GOOD).unwrap().rows(), 1);
+        refused(
+            &format!("{GOOD}\n1,2,10.0.0.9,,10.0.0.1,22,tpc,benign,0,,,,,"),
+            "truth.csv:3:27: protocol: \"tpc\" is no protocol; write tcp, udp, icmp, icmp6, sctp, 0 to 255 or *",
+        );
+        refused("1,2,*,,*,,,benign,1,,,,,", "truth.csv:2:19: hostile: 1, but benign is not hostile; write 0");
+        refused("1,2,*,,*,,,scan,0,,,,,", "truth.csv:2:17: hostile: 0, but scan is hostile; write 1");
+        refused("2,1,*,,*,,,scan,1,,,,,", "truth.csv:2:3: end_us: the end is before the start");
+        refused("1,2,*,,*,,,scan,1,,,,", "truth.csv:2:22: 13 fields where 14 belong");
+        refused(
+            "1,2,*,,*,,,scan,1,,,portscan,,",
+            "truth.csv:2:21: technique: \"portscan\" is no ATT&CK technique; write T1110, T1110.001 or nothing",
+        );
+        let long = "x".repeat(56);
+        refused(
+            &format!("1,2,*,,*,,,scan,1,{long},,,,"),
+            &format!("truth.csv:2:19: behaviour: \"{long}\" has 56 bytes; at most 55 fit a cell"),
+        );
+    }
+
+    #[test]
+    fn wrong_headers_are_told() {
+        let read = |text: &str| TruthTable::from_csv(text.as_bytes(), "t").unwrap_err().to_string();
+        assert!(read("").starts_with("t:1:1: the file is empty; its first line must be start_us,"));
+        assert!(read(&format!("{HEADER},note\n")).starts_with("t:1:122: unknown column \"note\"; "));
+        assert!(read(&HEADER.replace(",run", "")).starts_with("t:1:1: column run is missing; "));
+        assert!(read(&format!("{HEADER},run")).contains("not once each in this order"));
+    }
+
+    #[test]
+    fn reading_can_fail() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::ConnectionReset.into())
+            }
+        }
+        let error = TruthTable::from_csv(Broken, "t").unwrap_err();
+        assert!(error.is_io());
+        assert_eq!(error.to_string(), "t: reading failed");
+        let error = TruthTable::from_csv(&b"\xff\xfe\n"[..], "t").unwrap_err();
+        assert_eq!(error.to_string(), "t:1:1: field 1 is not UTF-8");
     }
 }
