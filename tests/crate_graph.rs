@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 const PICTURE: &[(&str, &[&str])] = &[
-    ("tapline", &["capture", "export", "features", "flow", "label", "packet", "record"]),
+    ("tapline", &["capture", "dataset", "export", "features", "flow", "label", "packet", "record"]),
     ("tapline-capture", &["record"]),
+    ("tapline-dataset", &["label", "record"]),
     ("tapline-export", &["record"]),
     ("tapline-features", &["record"]),
     ("tapline-flow", &["record"]),
