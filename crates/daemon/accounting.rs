@@ -15,6 +15,7 @@ use tapline_record::{EndReason, Timestamp};
 
 use crate::exporter::Exported;
 use crate::flow_worker::WorkerReport;
+use crate::labels::LabelStats;
 use crate::version;
 
 /// What the reader counted.
@@ -48,6 +49,9 @@ pub(crate) struct Stats {
     pub(crate) packets: PacketStats,
     pub(crate) decode: DecodeCounters,
     pub(crate) flows: FlowStats,
+    /// With `--truth` or `--rules`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) labels: Option<LabelStats>,
     pub(crate) wall_s: f64,
 }
 
@@ -112,7 +116,7 @@ impl Stats {
         input: Input,
         decode: DecodeCounters,
         tables: &WorkerReport,
-        exported: &Exported,
+        exported: Exported,
     ) -> Self {
         let Run { schema, workers, errors, wall_s } = run;
         let non_flow = by_name(NonFlow::ALL.iter().map(|why| why.name()), &tables.counters.non_flow);
@@ -162,6 +166,7 @@ impl Stats {
                 by_end_reason: by_name(EndReason::ALL.iter().map(|why| why.name()), &exported.by_reason),
                 output_bytes: exported.output_bytes,
             },
+            labels: exported.labels,
             wall_s,
         }
     }

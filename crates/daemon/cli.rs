@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tapline_features::SchemaId;
+use tapline_label::time_text::{Clock, parse_utc_offset};
 
 use crate::version;
 
@@ -22,6 +23,9 @@ pub(crate) enum Command {
     /// Turn capture files into flow rows
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<ReplayArgs>),
+    /// Label flow rows, of Tapline or CICFlowMeter, with what is known about the traffic
+    #[command(after_help = LABEL_EXAMPLES)]
+    Label(Box<LabelArgs>),
     /// List or explain the columns of a schema
     #[command(after_help = FEATURES_EXAMPLES)]
     Features {
@@ -111,9 +115,70 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     pub(crate) no_decapsulate: Vec<Encapsulation>,
 
+    #[command(flatten)]
+    pub(crate) truth: TruthArgs,
+
     /// No progress and no summary on standard error
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+/// What is known about the traffic. See docs/labels.md.
+#[derive(Debug, Args)]
+pub(crate) struct TruthArgs {
+    /// Label flows by these rows of truth (CSV); may be given again
+    #[arg(long, value_name = "CSV")]
+    pub(crate) truth: Vec<PathBuf>,
+
+    /// Label flows by these rules (TOML); may be given again
+    #[arg(long, value_name = "TOML")]
+    pub(crate) rules: Vec<PathBuf>,
+
+    /// How long before the window of its truth a flow may end [default: 500ms]
+    #[arg(long, value_name = "TIME", value_parser = time_us)]
+    pub(crate) pad_before: Option<i64>,
+
+    /// How long after the window of its truth a flow may begin [default: 2s]
+    #[arg(long, value_name = "TIME", value_parser = time_us)]
+    pub(crate) pad_after: Option<i64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LabelArgs {
+    /// Flow rows as CSV or NDJSON, or - for standard input; several must have the same header
+    #[arg(required = true, value_name = "FLOWS")]
+    pub(crate) inputs: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) truth: TruthArgs,
+
+    /// Where rows go: a file, or - for standard output
+    #[arg(short, long, value_name = "FILE|-", default_value = "-")]
+    pub(crate) output: PathBuf,
+
+    /// Format of the rows, read and written [default: by the ending of the first FLOWS, else csv]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<TextFormat>,
+
+    /// Offset from UTC of times that do not say theirs (CICFlowMeter): -03:00, say
+    #[arg(long, value_name = "OFFSET", default_value = "+00:00", allow_hyphen_values = true, value_parser = parse_utc_offset)]
+    pub(crate) utc_offset: i32,
+
+    /// How to read times without AM or PM (CICFlowMeter of 2018): 24, or the hour, 0 to 12, that begins the half day
+    /// in which all flows started
+    #[arg(long, value_name = "24|HOUR", value_parser = clock)]
+    pub(crate) clock: Option<Clock>,
+
+    /// No summary on standard error
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TextFormat {
+    Csv,
+    #[value(alias = "json", alias = "jsonl")]
+    Ndjson,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -162,8 +227,16 @@ pub(crate) enum Encapsulation {
     Teredo,
 }
 
-/// "120s", "500ms", "2m", "1h" in microseconds.
+/// "120s", "500ms", "2m", "1h" in microseconds; more than nothing.
 fn duration_us(text: &str) -> Result<i64, String> {
+    match time_us(text) {
+        Ok(0) => Err("say a positive number and a unit: 500ms, 120s, 30m or 1h".to_owned()),
+        other => other,
+    }
+}
+
+/// The same, or "0s".
+fn time_us(text: &str) -> Result<i64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit_us = match unit {
@@ -178,8 +251,15 @@ fn duration_us(text: &str) -> Result<i64, String> {
         .parse::<i64>()
         .ok()
         .and_then(|number| number.checked_mul(unit_us))
-        .filter(|us| *us > 0)
-        .ok_or_else(|| "say a positive number and a unit: 500ms, 120s, 30m or 1h".to_owned())
+        .ok_or_else(|| "say a number and a unit: 500ms, 120s, 30m or 1h".to_owned())
+}
+
+fn clock(text: &str) -> Result<Clock, String> {
+    match text.parse() {
+        Ok(24) => Ok(Clock::TwentyFour),
+        Ok(hour @ 0..=12) => Ok(Clock::TwelveFrom(hour)),
+        _ => Err("say 24, or an hour from 0 to 12".to_owned()),
+    }
 }
 
 const EXIT_CODES: &str = "\
@@ -199,12 +279,23 @@ EXAMPLES:
   tapline replay -o flows.parquet traffic.pcapng.zst
   tapline replay --schema cic-gints -o - traffic.pcap
   tapline replay --filter 'tcp port 443' --format ndjson captures/
+  tapline replay --truth truth.csv -o labelled.parquet captures/
   zcat traffic.pcap.gz | tapline replay --stats stats.json -o flows.csv -
 
 OUTPUT:
   Rows go to standard output unless -o says otherwise; progress and summary go to standard error.
   With -o DIR the file is DIR/<name of the only input, else flows>.<csv|ndjson|parquet>.
   The bytes are the same for any number of workers.";
+
+const LABEL_EXAMPLES: &str = "\
+EXAMPLES:
+  tapline label --truth truth.csv -o labelled.csv flows.csv
+  tapline label --rules cic-ids2017.toml --utc-offset -03:00 --clock 8 Tuesday.csv > labelled.csv
+  zcat flows.ndjson.gz | tapline label --truth truth.csv --format ndjson -
+
+OUTPUT:
+  Each row as it was, with label_class, label_hostile, label_behaviour, label_tool, label_technique, label_site,
+  label_run and label_conflict behind it. For Parquet use tapline replay --truth.";
 
 const FEATURES_EXAMPLES: &str = "\
 EXAMPLES:
@@ -221,6 +312,7 @@ mod tests {
         assert_eq!(duration_us("120s"), Ok(120_000_000));
         assert_eq!(duration_us("2m"), Ok(120_000_000));
         assert_eq!(duration_us("1h"), Ok(3_600_000_000));
+        assert_eq!(time_us("0s"), Ok(0));
         for wrong in ["", "120", "s", "-1s", "0s", "1d", "99999999999999999999s"] {
             assert!(duration_us(wrong).is_err(), "{wrong}");
         }

@@ -8,6 +8,7 @@
 mod cli;
 
 mod features_command;
+mod label_command;
 mod replay;
 
 mod pipeline;
@@ -15,6 +16,7 @@ mod pipeline;
 mod exporter;
 mod flow_worker;
 mod huge_pages;
+mod labels;
 mod reader;
 mod ring;
 
@@ -38,6 +40,7 @@ use crate::exit::Failure;
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Replay(args) => replay::run(&args),
+        Command::Label(args) => label_command::run(&args),
         Command::Features { command: FeaturesCommand::List { schema } } => features_command::list(schema),
         Command::Features { command: FeaturesCommand::Explain { name, schema } } => {
             features_command::explain(&name, schema)

@@ -16,8 +16,9 @@ use tapline_record::{CicVersion, Column, FlowRecord, Tracker};
 use crate::accounting::{Run, Stats};
 use crate::cli::{Encapsulation, ReplayArgs};
 use crate::exit::{Code, Failure};
-use crate::exporter::Exporter;
+use crate::exporter::{Exporter, FlowRows};
 use crate::flow_worker::Tables;
+use crate::labels::{LABEL_COLUMNS, LabelCells, Labeller};
 use crate::output::{self, Target};
 use crate::pipeline;
 use crate::progress::Progress;
@@ -51,10 +52,15 @@ where
     let filter = args.filter.as_deref().map(FrameFilter::compile).transpose().map_err(of_capture)?;
     let workers = usize::from(args.workers.unwrap_or_else(default_workers));
 
+    let labeller = Labeller::open(&args.truth)?;
+
     let format = output::format_of(args);
     let target = format.map(|format| Target::new(args, format));
     let rows = match (format, &target) {
-        (Some(format), Some(target)) => Some(row_writer(args.schema.0, format, columns, target)?),
+        (Some(format), Some(target)) => {
+            let tail = if labeller.is_some() { LABEL_COLUMNS } else { &[] };
+            Some(row_writer(args.schema.0, format, columns, tail, target)?)
+        }
         _ => None,
     };
 
@@ -66,11 +72,13 @@ where
     });
     let mut reader = Reader::new(captures, filter, duplicates, decoder, rules.key_rules(), progress);
     let tables = Tables { rules, flows_max: args.max_flows as usize, seed: random_seed() };
-    let (tables, exported) = pipeline::run(&mut reader, tables, tracker, workers, Exporter::new(rows))
-        .map_err(|error| {
-            target.iter().for_each(Target::discard);
-            of_pipeline(error, target.as_ref())
-        })?;
+    let (tables, mut exported) =
+        pipeline::run(&mut reader, tables, tracker, workers, Exporter::new(rows, labeller)).map_err(
+            |error| {
+                target.iter().for_each(Target::discard);
+                of_pipeline(error, target.as_ref())
+            },
+        )?;
     if let Some(target) = &target {
         target.publish()?;
     }
@@ -82,8 +90,9 @@ where
         errors: errors.iter().map(chain).collect(),
         wall_s: started.elapsed().as_secs_f64(),
     };
-    let stats = Stats::new(run, input, decode, &tables, &exported);
-    report(args, &stats, &exported.talkers)?;
+    let talkers = std::mem::take(&mut exported.talkers);
+    let stats = Stats::new(run, input, decode, &tables, exported);
+    report(args, &stats, &talkers)?;
     verdict(&stats, errors)
 }
 
@@ -180,12 +189,13 @@ fn decode_options(args: &ReplayArgs) -> DecodeOptions {
     options
 }
 
-fn row_writer<R>(
+fn row_writer<S>(
     schema: SchemaId,
     format: Format,
-    columns: &'static [Column<R>],
+    columns: &'static [Column<FlowRecord<S>>],
+    tail: &'static [Column<Option<LabelCells>>],
     target: &Target,
-) -> Result<RowWriter<R>, Failure> {
+) -> Result<FlowRows<S>, Failure> {
     if !format.is_built() {
         return Err(Failure::usage(ExportError::FormatNotBuilt { format }));
     }
@@ -198,7 +208,7 @@ fn row_writer<R>(
         schema_hash: schema.hash(),
         producer: version::PRODUCER.to_owned(),
     };
-    RowWriter::new(format, columns, numbers, meta, target.open()?)
+    RowWriter::with_tail(format, columns, tail, numbers, meta, target.open()?)
         .with_context(|| format!("writing to {}", target.name()))
         .map_err(Failure::io)
 }

@@ -47,6 +47,9 @@ pub(crate) fn text(stats: &Stats, talkers: &Talkers) -> String {
         let _ =
             writeln!(out, "{label:<8} {} {} packets in {} flows", talk.address(), talk.packets, talk.flows);
     }
+    if let Some(labels) = &stats.labels {
+        out.push_str(&labels.text());
+    }
     if stats.input.clock_set_back > 0 {
         let times = stats.input.clock_set_back;
         let _ = writeln!(out, "notice   the capture's clock fell back by more than an hour, {times} times");
