@@ -102,6 +102,11 @@ impl ParquetTable {
         Ok(())
     }
 
+    /// Adds to the key-value metadata.
+    pub(crate) fn annotate(&mut self, key: &str, value: String) {
+        self.file.append_key_value_metadata(KeyValue::new(key.to_owned(), value));
+    }
+
     pub(crate) fn finish(mut self) -> Result<(), ExportError> {
         self.write_group()?;
         // Writes the footer and flushes.
@@ -484,6 +489,21 @@ mod tests {
 }
 "
         );
+    }
+
+    #[test]
+    fn what_is_known_late_stands_behind_the_rest() {
+        let file = NamedTempFile::new().unwrap();
+        let out = file.reopen().unwrap().into();
+        let meta = TableMeta::default();
+        let mut writer = RowWriter::new(Format::Parquet, COLUMNS, NumberText::Java, meta, out).unwrap();
+        writer.write(&TestRow::sample()).unwrap();
+        writer.annotate("rows", "1".to_owned());
+        writer.finish().unwrap();
+        let reader = read(&file);
+        let pairs = reader.metadata().file_metadata().key_value_metadata().unwrap();
+        assert_eq!(pairs.len(), 4);
+        assert_eq!((pairs[3].key.as_str(), pairs[3].value.as_deref()), ("rows", Some("1")));
     }
 
     #[test]

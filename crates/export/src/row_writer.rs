@@ -153,6 +153,16 @@ impl<R: 'static, T: 'static> RowWriter<R, T> {
         outcome.map_err(|error| self.fail(error))
     }
 
+    /// Adds to what the table says about itself, beside [`TableMeta`], where its format has room for it. At any time: it
+    /// is written by [`RowWriter::finish`].
+    pub fn annotate(&mut self, key: &str, value: String) {
+        match &mut self.encoder {
+            Encoder::Csv(_) | Encoder::Ndjson(..) => drop((key, value)),
+            #[cfg(feature = "parquet")]
+            Encoder::Parquet(table) => table.annotate(key, value),
+        }
+    }
+
     /// Hands every whole row over to the output now, for a reader that waits. Parquet rows stay until their row group
     /// is full, because small row groups are slow to read.
     ///
