@@ -9,11 +9,11 @@
 //!
 //! Each host is a network namespace; each TAP device is its cable. A [`Wire`] creates the devices, the caller moves
 //! them. A [`Config`] says how long each cable is, how much it loses and which addresses lie behind it. The
-//! [`switch`](crate::switch) decides, the [`Pipe`](crate::pipe::Pipe)s take their time, the [`Fabric`](crate::fabric::Fabric)
+//! [`switch`] decides, the [`Pipe`](crate::pipe::Pipe)s take their time, the [`Fabric`](crate::fabric::Fabric)
 //! holds what is under way, and the [`Span`](crate::span::Span) writes it down.
 //!
-//! * **Everything but [`wire`](crate::wire) is told the time** and does no I/O of its own, so that it can be tested
-//!   without devices and without rights.
+//! * **[`mod@wire`] alone knows devices, clocks and streams.** Pipes, switch and fabric are told the time, so that they
+//!   are tested without devices and without rights.
 //! * **Every bound has a counter**: see [`Report`].
 //! * **It makes no frames**: it answers no ARP, no neighbour solicitation and no echo request, and sends no ICMP error.
 //!   Hosts need a permanent neighbour entry for the gateway.
