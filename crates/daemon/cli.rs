@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tapline_features::SchemaId;
 use tapline_label::time_text::{Clock, parse_utc_offset};
 
+use crate::dataset_cli::DatasetCommand;
 use crate::version;
 
 /// A streaming network sensor: packets become CICFlowMeter-style flows, exact and corrected
@@ -26,6 +27,14 @@ pub(crate) enum Command {
     /// Label flow rows, of Tapline or CICFlowMeter, with what is known about the traffic
     #[command(after_help = LABEL_EXAMPLES)]
     Label(Box<LabelArgs>),
+    /// Make a training table from labelled captures
+    #[command(
+        after_help = "EXAMPLES:\n  tapline dataset build --out dataset/ runs/a runs/b\n  tapline dataset card dataset/"
+    )]
+    Dataset {
+        #[command(subcommand)]
+        command: DatasetCommand,
+    },
     /// List or explain the columns of a schema
     #[command(after_help = FEATURES_EXAMPLES)]
     Features {

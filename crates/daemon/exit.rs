@@ -48,10 +48,21 @@ impl Failure {
         Self { error: self.error.context(format!("{count} files failed, the first")), ..self }
     }
 
+    /// The exit code that it stands for.
+    pub(crate) const fn code(&self) -> Code {
+        self.code
+    }
+
     /// Prints the error with its causes and gives the exit code.
     #[expect(clippy::print_stderr, reason = "this is where errors reach the user")]
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("tapline: {:#}", self.error);
+        eprintln!("tapline: {self}");
         ExitCode::from(self.code as u8)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.error)
     }
 }

@@ -7,9 +7,15 @@
 
 mod cli;
 
+mod dataset_cli;
+mod dataset_command;
 mod features_command;
 mod label_command;
 mod replay;
+
+mod dataset_flows;
+mod dataset_sources;
+mod dataset_table;
 
 mod pipeline;
 
@@ -41,6 +47,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Replay(args) => replay::run(&args),
         Command::Label(args) => label_command::run(&args),
+        Command::Dataset { command } => dataset_command::run(&command),
         Command::Features { command: FeaturesCommand::List { schema } } => features_command::list(schema),
         Command::Features { command: FeaturesCommand::Explain { name, schema } } => {
             features_command::explain(&name, schema)

@@ -218,12 +218,12 @@ fn default_workers() -> u8 {
 }
 
 /// A key for the tables' hash that nobody outside the process knows.
-fn random_seed() -> HashSeed {
+pub(crate) fn random_seed() -> HashSeed {
     let word = || RandomState::new().build_hasher().finish();
     HashSeed(word(), word())
 }
 
-fn of_capture(error: CaptureError) -> Failure {
+pub(crate) fn of_capture(error: CaptureError) -> Failure {
     let code = match error.kind() {
         ErrorKind::NoInput => Code::NoInput,
         ErrorKind::BadData => Code::Data,
