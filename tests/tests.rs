@@ -10,6 +10,7 @@ mod golden;
 mod bad_input;
 mod command;
 mod determinism;
+mod label;
 mod model;
 mod oracle;
 mod shared_corpora;
