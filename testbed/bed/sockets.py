@@ -82,6 +82,10 @@ class HostSocket(_plain):
         self._write_truth()
         return super().detach()
 
+    def untold(self):
+        """From now on this socket writes no truth: what it sends travels inside another flow, never on the wire itself."""
+        self._actor = None
+
     def _write_truth(self):
         actor, peers = self._actor, self._peers
         if actor is None or not peers or self.fileno() < 0:
@@ -91,6 +95,9 @@ class HostSocket(_plain):
             source, port = self.getsockname()[:2]
         except OSError:
             return
-        protocol = "tcp" if self.type & 0xF == socket.SOCK_STREAM else "udp"
+        protocol = {socket.IPPROTO_ICMP: "icmp", socket.IPPROTO_ICMPV6: "icmp6"}.get(
+            self.proto, "tcp" if self.type & 0xF == socket.SOCK_STREAM else "udp")
+        portless = protocol.startswith("icmp")  # rows about ICMP name no ports
         for peer, start_us in peers.items():
-            actor.truth.row(actor.what, start_us, actor.now_us(), source, port, peer[0], peer[1], protocol)
+            actor.truth.row(actor.what, start_us, actor.now_us(), source, "" if portless else port,
+                            peer[0], "" if portless else peer[1], protocol)
