@@ -1,10 +1,17 @@
 """A scenario: what a TOML file says about one site. Owns the file's grammar; never draws a random number."""
 
+import math
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 SPLITS = ("train", "validate", "test", "none")
+
+
+# Most of what a wire carries is benign. Sites for training say less, to have enough of the rest.
+BENIGN_SHARE = 0.97
+# A hostile episode of fewer flows shows nothing.
+FLOWS_MIN = 12
 
 
 class ScenarioError(Exception):
@@ -44,6 +51,16 @@ class Hostile:
     flows: int
     seconds: float
     options: dict
+
+
+@dataclass
+class Part:
+    """A file of `scenarios/parts`: behaviours that several sites share, how much of them, and which not."""
+
+    name: str
+    benign: float = 1.0
+    hostile: float = 1.0
+    without: list = field(default_factory=list)
 
 
 @dataclass
@@ -97,7 +114,7 @@ def load(path: Path) -> Scenario:
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ScenarioError(f"{path}: {error}") from error
     site = _table(document, "site", path, {"name", "split", "minutes", "snaplen", "clock", "wall_minutes", "lan4", "lan6",
-                                             "vlans"})
+                                             "vlans", "benign_share"})
     scenario = Scenario(
         name=_need(site, "name", path),
         split=site.get("split", "none"),
@@ -121,20 +138,53 @@ def load(path: Path) -> Scenario:
         raise ScenarioError(f"{path}: site.clock = {scenario.clock!r}: expected true or skip-idle")
     for entry in document.get("host", []):
         scenario.hosts.append(_build(HostGroup, {"services": []} | entry, path, "host"))
+    _behaviours(scenario, document, path)
+    for entry in document.get("part", []):
+        part = _build(Part, entry, path, "part")
+        part_path = path.parent / "parts" / f"{part.name}.toml"
+        try:
+            behaviours = tomllib.loads(part_path.read_text())
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise ScenarioError(f"{part_path}: {error}") from error
+        _behaviours(scenario, behaviours, part_path, part)
+    unknown = set(document) - {"site", "path", "stack", "host", "part", "benign", "hostile"}
+    if unknown:
+        raise ScenarioError(f"{path}: unknown table {sorted(unknown)[0]!r}")
+    _balance(scenario, float(site.get("benign_share", BENIGN_SHARE)))
+    return scenario
+
+
+def _behaviours(scenario, document, path, part=None):
+    """The [[benign]] and [[hostile]] tables of a file; a part's are scaled, and some left out."""
     for entry in document.get("benign", []):
         entry = dict(entry)
         known = {key: entry.pop(key, default) for key, default in
                  (("behaviour", None), ("hosts", "client,infected"), ("per_min", 10.0))}
-        scenario.benign.append(_build(Benign, known | {"options": entry}, path, "benign"))
+        found = _build(Benign, known | {"options": entry}, path, "benign")
+        if part:
+            found.per_min *= part.benign
+        if found.per_min > 0 and not (part and found.behaviour in part.without):
+            scenario.benign.append(found)
     for entry in document.get("hostile", []):
         entry = dict(entry)
         known = {key: entry.pop(key, default) for key, default in
                  (("behaviour", None), ("hosts", "attacker"), ("episodes", 1), ("flows", 200), ("seconds", 120.0))}
-        scenario.hostile.append(_build(Hostile, known | {"options": entry}, path, "hostile"))
-    unknown = set(document) - {"site", "path", "stack", "host", "benign", "hostile"}
-    if unknown:
-        raise ScenarioError(f"{path}: unknown table {sorted(unknown)[0]!r}")
-    return scenario
+        found = _build(Hostile, known | {"options": entry}, path, "hostile")
+        if part:
+            found.episodes = math.ceil(found.episodes * part.hostile)
+        if found.episodes > 0 and not (part and found.behaviour in part.without):
+            scenario.hostile.append(found)
+
+
+def _balance(scenario, share):
+    """Scales the size of hostile episodes so that about `share` of the flows will be benign; 0 leaves them as written."""
+    benign = sum(entry.per_min for entry in scenario.benign) * scenario.minutes
+    hostile = sum(entry.episodes * entry.flows for entry in scenario.hostile)
+    if share <= 0 or hostile == 0:
+        return
+    factor = benign * (1 - share) / share / hostile
+    for entry in scenario.hostile:
+        entry.flows = max(FLOWS_MIN, round(entry.flows * factor))
 
 
 def _need(table, key, path):
