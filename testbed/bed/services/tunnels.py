@@ -65,7 +65,7 @@ async def _far_end(svc):
     await svc.ready(FAR_PORT)
 
 
-async def _frames(reader, writer):
+async def serve_frames(reader, writer):
     """As in command_control: each frame is answered with as many bytes as it wants."""
     try:
         while True:
@@ -82,7 +82,7 @@ async def _frames(reader, writer):
 async def main(port):
     """Serves until it is ended; a second one on the host finds the port taken and leaves it to the first."""
     try:
-        await asyncio.start_server(_frames, None, port)
+        await asyncio.start_server(serve_frames, None, port)
     except OSError:
         return
     await asyncio.Event().wait()
