@@ -422,7 +422,33 @@ fn rows_that_cannot_be_read_are_told() {
     assert_eq!(fs::read_to_string(&own).unwrap(), plain);
 }
 
-/// What stands in the output when a row is wrong are the whole rows before it.
+/// The rules in docs/labels.md are rules, and the hours are those of New Brunswick.
+#[test]
+fn the_documented_rules_are_read() {
+    let folder = Folder::new();
+    let docs = fs::read_to_string(root("docs/labels.md")).unwrap();
+    let blocks: Vec<&str> =
+        docs.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        let rules = text(&folder.file("rules.toml", block));
+        let table = "Src IP,Src Port,Dst IP,Dst Port,Protocol,Timestamp,Flow Duration\n\
+                     172.16.0.1,52108,192.168.10.50,21,6,04/07/2017 09:20:00 AM,1000\n\
+                     172.16.0.1,52108,192.168.10.50,21,6,04/07/2017 09:19:58 AM,1000\n";
+        let table = text(&folder.file("flows.csv", table));
+        let output = tapline(&["label", "--quiet", "--rules", &rules, "--utc-offset", "-03:00", &table]);
+        let expect =
+            [LABELS, "brute-force,1,ftp-patator,,T1110.001,cic-ids2017,,0", "benign,0,,,,cic-ids2017,,0"];
+        assert_eq!(tails(&good(output)), expect);
+    }
+}
+
+#[test]
+fn help_has_examples() {
+    let help = good(tapline(&["label", "--help"]));
+    assert!(help.contains("EXAMPLES") && help.contains("--pad-before"), "{help}");
+}
+
 #[test]
 fn several_tables_become_one() {
     let folder = Folder::new();
@@ -431,7 +457,9 @@ fn several_tables_become_one() {
     let (a, b) = (text(&folder.file("a.csv", &plain)), text(&folder.file("b.csv", &plain)));
     let out = text(&folder.0.path().join("out.csv"));
     let output = tapline(&["label", "--truth", &truth, "-o", &out, &a, &b]);
-    assert!(stderr(&output).contains("scan                    4"), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.starts_with("labels   class               flows    conflicts\n"), "{said}");
+    assert!(said.contains("         scan                    4            0\n"), "{said}");
     let written = fs::read_to_string(&out).unwrap();
     assert_eq!(tails(&written), [&EXPECT[..], &EXPECT[1..]].concat());
     let other = text(&folder.file("c.csv", rows(&["--schema", "cic-gints"], &capture())));

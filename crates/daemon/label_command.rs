@@ -49,7 +49,7 @@ pub(crate) fn run(args: &LabelArgs) -> Result<(), Failure> {
     }
     out.flush()?;
     if !args.quiet {
-        eprint!("{}", labeller.stats().text());
+        eprint!("{}", labeller.stats().text(false));
     }
     Ok(())
 }

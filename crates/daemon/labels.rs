@@ -129,18 +129,22 @@ struct ConflictStats {
 }
 
 impl LabelStats {
-    /// The table of the summary, lines ended.
-    pub(crate) fn text(&self) -> String {
+    /// The table of the summary, lines ended. Packets are told where they were counted.
+    pub(crate) fn text(&self, packets: bool) -> String {
         let mut out = String::new();
-        let _ =
-            writeln!(out, "labels   {:<12} {:>12} {:>12} {:>12}", "class", "flows", "packets", "conflicts");
+        let mut line = |mark: &str, name: &str, figures: [&str; 3]| {
+            let [flows, of_packets, conflicts] = figures;
+            let _ = write!(out, "{mark:<8} {name:<12} {flows:>12}");
+            if packets {
+                let _ = write!(out, " {of_packets:>12}");
+            }
+            let _ = writeln!(out, " {conflicts:>12}");
+        };
+        line("labels", "class", ["flows", "packets", "conflicts"]);
         let rest = [("unlabelled", &self.unlabelled)];
         for (name, class) in self.by_class.iter().map(|(name, class)| (*name, class)).chain(rest) {
-            let _ = writeln!(
-                out,
-                "         {name:<12} {:>12} {:>12} {:>12}",
-                class.flows, class.packets, class.conflicts
-            );
+            let figures = [class.flows, class.packets, class.conflicts].map(|figure| figure.to_string());
+            line("", name, [&figures[0], &figures[1], &figures[2]]);
         }
         for conflict in &self.conflicts {
             let ConflictStats { class, rival, flows } = conflict;

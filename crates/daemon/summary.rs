@@ -48,7 +48,7 @@ pub(crate) fn text(stats: &Stats, talkers: &Talkers) -> String {
             writeln!(out, "{label:<8} {} {} packets in {} flows", talk.address(), talk.packets, talk.flows);
     }
     if let Some(labels) = &stats.labels {
-        out.push_str(&labels.text());
+        out.push_str(&labels.text(true));
     }
     if stats.input.clock_set_back > 0 {
         let times = stats.input.clock_set_back;

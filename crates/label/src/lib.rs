@@ -54,7 +54,7 @@ pub use error::TruthError;
 pub use table::{Endpoints, Label, Slack, TruthTable};
 pub use truth_csv::{COLUMNS, HEADER};
 
-/// The most rows, or rules after lists have been multiplied out, that a table holds. A row takes about 200 bytes.
+/// The most rows, or rules after lists have been multiplied out, that a table holds. A row takes about 350 bytes.
 pub const ROWS_MAX: usize = 4_000_000;
 
 /// The longest class, behaviour, tool, technique, run or site, in bytes: what a text cell holds
