@@ -451,7 +451,8 @@ async def _mining(ctx, bounds, server, reader, writer, job_s, share_s):
     writer.write(_call_of(2, "mining.authorize", [f"{rng.getrandbits(180):x}", "x"]))
     job_at, share_at = rng.expovariate(1 / job_s), rng.expovariate(1 / share_s)
     ends_at = rng.choice((bounds.left_s, rng.uniform(60, 3600)))
-    while (wait_s := min(job_at, share_at)) < min(bounds.left_s, ends_at):
+    while (over_s := min(bounds.left_s, ends_at)) > 0:
+        wait_s = min(job_at, share_at, over_s)
         await ctx.sleep(wait_s)
         job_at, share_at, ends_at = job_at - wait_s, share_at - wait_s, ends_at - wait_s
         if job_at <= 0:

@@ -20,6 +20,8 @@ from .beacon import address_of, question_name, server_of
 from .channels import GONE, Questions, frame, inside, web_client
 from .crew import Bounds, log_uniform
 
+_icmp_in_use = set()  # hosts: two ptunnels on one host take each other's packets
+
 
 async def use(ctx, bounds, reader, writer, manner, rate_bytes_s=None):
     """Works through a tunnel: "shell" types and reads, "idle" hardly speaks, "up" and "down" haul."""
@@ -128,8 +130,13 @@ async def tunnel_icmp(ctx, flows, seconds, manner=None):
     """ptunnel to an outside proxy (option manner: shell, idle, up, down)."""
     rng, bounds = ctx.rng, Bounds(ctx, flows, seconds)
     server = server_of(ctx, "icmp-tunnel")
+    while ctx.host.name in _icmp_in_use and bounds.left_s > 5:
+        await ctx.sleep(2)
+    if ctx.host.name in _icmp_in_use:
+        return
     port = rng.randint(20_000, 60_000)
     start_us = ctx.now_us()
+    _icmp_in_use.add(ctx.host.name)
     program = await ctx.start(["ptunnel", "-p", server.address, "-lp", port, "-da", "127.0.0.1", "-dp", tunnels.FAR_PORT,
                                "-x", tunnels.icmp_password(server), "-v", "0"])
     ctx.clock.busy(1)
@@ -146,6 +153,7 @@ async def tunnel_icmp(ctx, flows, seconds, manner=None):
     finally:
         ctx.clock.busy(-1)
         _end(program)
+        _icmp_in_use.discard(ctx.host.name)
         ctx.window([(server.address, "", "icmp")], start_us)
 
 
