@@ -114,14 +114,14 @@ async def dirb(ctx, flows, seconds, delay_s=None):
 
 
 @hostile("web-dirs-ffuf", label="web-attack", tool="ffuf", technique="T1595.003")
-async def ffuf(ctx, flows, seconds, threads=None, rate=None):
-    """Directory or parameter guessing (options: threads, rate a second)."""
+async def ffuf(ctx, flows, seconds, threads=None, delay_s=None):
+    """Directory or parameter guessing (options: threads, delay_s of each thread)."""
     rng, target = ctx.rng, Target(ctx)
     place = rng.choice(("/FUZZ", "/FUZZ", "/item?FUZZ=1", "/api/v1/FUZZ"))
     argv = ["ffuf", "-u", target.base + place, "-w", _word_file(ctx, _requests(ctx, flows)), "-s", "-t", threads or rng.choice((1, 5, 20, 40)), "-timeout", 10]
-    rate = rng.choice((0, 0, 2, 10, 50)) if rate is None else rate
-    argv += ["-rate", rate] if rate else []
-    argv += rng.choice(([], ["-p", "0.1-1.0"], ["-H", "User-Agent: Mozilla/5.0"]))
+    delay_s = rng.choice(("", "", "0.05", "0.1-1.0", "0.5-3.0")) if delay_s is None else delay_s
+    argv += ["-p", delay_s] if delay_s else []
+    argv += rng.choice(([], ["-H", "User-Agent: Mozilla/5.0"]))
     await _guess(ctx, argv, target, flows, seconds)
 
 
