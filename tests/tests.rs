@@ -9,6 +9,8 @@ mod golden;
 
 mod bad_input;
 mod command;
+#[cfg(feature = "parquet")]
+mod dataset;
 mod determinism;
 mod label;
 mod model;

@@ -142,7 +142,8 @@ fn add(table: &mut Table, made: &mut Made, mut batch: Batch, caps: Caps) -> Resu
     }
     let mut flows = batch.flows;
     flows.sort_by_key(|(flow, _)| (flow.head.start, flow.head.last, flow.head.first_ordinal));
-    let copies = &table.copies;
+    // What the caps leave out is remembered too: the rest of a scan must not come back from another collection.
+    let copies = &mut table.copies;
     let mut fates: Vec<Option<Dropped>> = flows
         .iter()
         .map(|(flow, _)| copies.is_copy(origin.number, &flow.head, bytes_of(flow)).then_some(Dropped::Copy))

@@ -193,7 +193,6 @@ impl Table {
             duration_us: head.duration_us(),
             packets: head.packets,
         });
-        self.copies.remember(origin.number, head, bytes_of(flow));
         if let Some(sample) = &mut self.sample {
             self.row.clear();
             self.row.extend(self.numbers.iter().map(|column| number(&(column.cell)(flow))));

@@ -32,8 +32,8 @@ pub fn stretches(starts_us: &[i64], cap: usize) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// Divides `budget`: who wants little gets it whole, the others get the same, and the first of them what does not
-/// divide.
+/// Divides `budget`: who wants little gets it whole, the others get the same; what does not divide goes to those of them
+/// who want least.
 #[must_use]
 pub fn fair_shares(wants: &[usize], budget: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..wants.len()).collect();
@@ -51,7 +51,8 @@ pub fn fair_shares(wants: &[usize], budget: usize) -> Vec<usize> {
 /// The most hostile flows beside `benign` ones if `benign_share` of all are to be benign.
 #[must_use]
 pub fn hostile_at_most(benign: usize, benign_share: f64) -> usize {
-    (benign as f64 * (1.0 - benign_share) / benign_share) as usize
+    // 40 * 0.2 / 0.8 is not quite 10 in binary.
+    (benign as f64 * (1.0 - benign_share) / benign_share + 1e-6) as usize
 }
 
 #[cfg(test)]
@@ -75,6 +76,7 @@ mod tests {
         assert_eq!(hostile_at_most(970, 0.97), 30);
         assert_eq!(hostile_at_most(0, 0.97), 0);
         assert_eq!(hostile_at_most(500, 0.5), 500);
+        assert_eq!(hostile_at_most(40, 0.8), 10);
     }
 
     proptest! {

@@ -112,7 +112,7 @@ pub struct Card {
     /// Rows by class and behaviour.
     pub behaviours: Vec<Behaviour>,
     /// Rows by class, then IP protocol.
-    pub class_by_protocol: BTreeMap<&'static str, BTreeMap<String, u64>>,
+    pub class_by_protocol: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     /// Rows by class, then kind of service.
     pub class_by_service: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     /// Rows by class, then split.
@@ -448,14 +448,15 @@ fn cross<K: Ord>(cells: impl Iterator<Item = (Class, K, u64)>) -> BTreeMap<&'sta
     table
 }
 
-fn protocol_name(number: u8) -> String {
+fn protocol_name(number: u8) -> &'static str {
     match number {
-        1 => "icmp".to_owned(),
-        6 => "tcp".to_owned(),
-        17 => "udp".to_owned(),
-        58 => "icmp6".to_owned(),
-        132 => "sctp".to_owned(),
-        other => other.to_string(),
+        1 => "icmp",
+        2 => "igmp",
+        6 => "tcp",
+        17 => "udp",
+        58 => "icmp6",
+        132 => "sctp",
+        _ => "other",
     }
 }
 

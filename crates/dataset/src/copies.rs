@@ -1,4 +1,4 @@
-//! Flows that stand in the table already, from another capture: collections borrow from one another.
+//! Flows that were met before, in another capture: collections borrow from one another.
 //!
 //! Two flows are the same if key, first and last time, packets and bytes are. A copy in two splits would be a question
 //! whose answer was in the book.
@@ -11,7 +11,7 @@ use tapline_record::FlowHead;
 /// Flows that are remembered; later ones are let through and counted.
 pub const FLOWS_MAX: usize = 8_000_000;
 
-/// The flows of the table so far.
+/// The flows met so far.
 #[derive(Debug, Default)]
 pub struct Copies {
     hashes: RandomState,
@@ -21,24 +21,20 @@ pub struct Copies {
 }
 
 impl Copies {
-    /// Whether this flow stands in the table already, from another capture. `bytes` are those of each direction.
+    /// Whether this flow was met in another capture. `bytes` are those of each direction.
     #[must_use]
-    pub fn is_copy(&self, capture: u32, head: &FlowHead, bytes: [i64; 2]) -> bool {
-        self.seen.get(&self.hash(head, bytes)).is_some_and(|first| *first != capture)
-    }
-
-    /// Remembers a flow that goes into the table.
-    pub fn remember(&mut self, capture: u32, head: &FlowHead, bytes: [i64; 2]) {
+    pub fn is_copy(&mut self, capture: u32, head: &FlowHead, bytes: [i64; 2]) -> bool {
+        let same = (head.key.words(), head.start.micros, head.last.micros, head.packets, bytes);
+        let hash = self.hashes.hash_one(same);
+        if let Some(first) = self.seen.get(&hash) {
+            return *first != capture;
+        }
         if self.seen.len() == FLOWS_MAX {
             self.unremembered += 1;
         } else {
-            let hash = self.hash(head, bytes);
-            self.seen.entry(hash).or_insert(capture);
+            self.seen.insert(hash, capture);
         }
-    }
-
-    fn hash(&self, head: &FlowHead, bytes: [i64; 2]) -> u64 {
-        self.hashes.hash_one((head.key.words(), head.start.micros, head.last.micros, head.packets, bytes))
+        false
     }
 
     /// Flows that came after the memory was full.
@@ -79,7 +75,6 @@ mod tests {
         };
         let mut copies = Copies::default();
         assert!(!copies.is_copy(0, &head, [60, 0]));
-        copies.remember(0, &head, [60, 0]);
         assert!(!copies.is_copy(0, &head, [60, 0]));
         assert!(copies.is_copy(1, &head, [60, 0]));
         assert!(!copies.is_copy(1, &head, [61, 0]));
