@@ -16,6 +16,7 @@ from .crew import Bounds, log_uniform, unowned4, victim, zone_of_targets
 TCP_SERVICES = {"nginx": 80, "weakweb": 8080, "sshd": 22, "ftp": 21, "mail": 25, "smb": 445, "mysql": 3306, "postgres": 5432,
                 "redis": 6379, "api": 8000, "mqtt": 1883, "modbus": 502}
 SLOWEST = 8.0  # packets a second
+REASSEMBLY_US = 32_000_000
 SYN, RST, ACK, FIN, PSH, URG = 0x02, 0x04, 0x10, 0x01, 0x08, 0x20
 
 
@@ -261,7 +262,13 @@ async def fragment(ctx, flows, seconds, *, where=None, per_s=None, spoof=None):
             made = packets.fragments(source, address, 1 if icmp else 17, payload, size=size, ident=number)
             waiting.extend(made if whole else made[:-1])
         return waiting.pop(0)
-    await _forge(ctx, flows, seconds, per_s, address, sources, make)
+    start_us = ctx.now_us()
+    try:
+        await _forge(ctx, flows, seconds, per_s, address, sources, make)
+    finally:
+        # What could not be put together is given up, and reported, half a minute later.
+        for source in sources.seen:
+            ctx.truth.row(ctx.what, start_us, ctx.now_us() + REASSEMBLY_US, source, "", address, "", "icmp")
 
 
 @hostile("udp-flood-python", label="dos", tool="asyncio", technique="T1498.001")

@@ -374,8 +374,8 @@ DIALOGUES = {"ftp": _Ftp, "imap": _Imap, "smtp": _Smtp, "redis": _Redis, "http-b
 class _Guesser:
     """Works through a list of guesses on as many connections as it takes."""
 
-    def __init__(self, ctx, aim, guesses, *, stop):
-        self._ctx, self._aim, self._guesses, self._stop = ctx, aim, iter(guesses), stop
+    def __init__(self, ctx, aim, guesses, bounds, *, stop):
+        self._ctx, self._aim, self._guesses, self._bounds, self._stop = ctx, aim, iter(guesses), bounds, stop
         rng = ctx.rng
         self._dialogue = None if aim.kind in ("ssh", "smb") else DIALOGUES[aim.kind](aim, rng)
         self._per_connection = 1 if aim.kind in ("mysql", "postgres") else rng.choice((1, 1, 2, 3, 6, 100))
@@ -402,7 +402,7 @@ class _Guesser:
             await asyncio.wait_for(self._dialogue.open(reader, writer), self._timeout_s)
             for _ in range(self._per_connection):
                 pair = next(self._guesses, None)
-                if pair is None:
+                if pair is None or self._bounds.left_s <= 0:
                     return False
                 if await asyncio.wait_for(self._dialogue.guess(reader, writer, *pair), self._timeout_s) and self._stop:
                     return False
@@ -456,9 +456,10 @@ async def _own(ctx, kind, flows, seconds, *, port=None, where=None, per_s=None, 
     aim = _Aim(ctx, kind, port, where)
     fastest = 4 if kind in ("ssh", "smb") else 50
     per_s = per_s or log_uniform(rng, max(1 / 60, 4 / seconds), fastest)
-    guesser = _Guesser(ctx, aim, guesses or credentials(ctx, kind, 3 * flows), stop=rng.random() < 0.4)
+    bounds = Bounds(ctx, flows, seconds)
+    guesser = _Guesser(ctx, aim, guesses or credentials(ctx, kind, 3 * flows), bounds, stop=rng.random() < 0.4)
     hands = hands or (1 if per_s < 0.5 else rng.choice((1, 2, 4, 8, 16, 64 if fastest > 4 else 8)))
-    await attempts(ctx, Bounds(ctx, flows, seconds), Pace(rng, per_s, manner), hands, guesser.attempt)
+    await attempts(ctx, bounds, Pace(rng, per_s, manner), hands, guesser.attempt)
 
 
 def _register_own(kind):
