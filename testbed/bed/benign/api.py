@@ -142,7 +142,7 @@ async def photo_sync(ctx, per_min):
 
     async def drips(lifetime_s):
         host, chunk, gap_s = ctx.rng.choice(hosts), int(loguniform(ctx.rng, 500, 60_000)), loguniform(ctx.rng, 0.1, 6)
-        count = max(2, int(min(lifetime_s / gap_s, 300)))
+        count = max(2, int(min(lifetime_s / gap_s, 300, 4e6 / chunk)))
         with contextlib.suppress(*NETWORK_ERRORS):
             async with connected(address_of(ctx, host), tls_port(host), tls=unverified_tls()) as (reader, writer):
                 writer.write(f"PUT /upload HTTP/1.1\r\nHost: {host.fqdn}\r\n{_headers(ctx.rng)}Content-Length: {chunk * count}\r\n\r\n".encode())

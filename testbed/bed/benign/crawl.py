@@ -25,10 +25,10 @@ async def link_checker(ctx, per_min):
 
 
 async def _crawls(ctx, per_min, hosts, method, agent):
-    pages = ctx.rng.choice([1, 1, 4, 20, 60])  # on one connection
     burst = max(1, round(min(loguniform(ctx.rng, 5, 80), per_min * ctx.left_s / 120 + 1)))  # connections in one crawl
     async for _ in ctx.poisson(per_min / burst):
         host, gap_s, width = ctx.rng.choice(hosts), loguniform(ctx.rng, 0.01, 3), ctx.rng.choice([1, 1, 2, 6])
+        pages = ctx.rng.choice([1, 1, 4, 20, 60])  # on one connection
         for number in range(width):
             ctx.spawn(_crawl(ctx, host, method, agent, (burst + number) // width, pages, gap_s))
 
@@ -73,4 +73,4 @@ def _load(rng, requests, url):
     width, tool = rng.choice([1, 2, 5, 10, 25]), rng.choice(["ab", "ab", "siege"])
     if tool == "ab":
         return tool, ["ab", "-n", max(requests, width), "-c", width, "-q", *(["-k"] if rng.random() < 0.2 else []), url]
-    return tool, ["siege", "-q", "-c", width, "-r", max(requests // width, 1), *rng.choice([["-b"], ["-d", "0.2"]]), url]
+    return tool, ["siege", "-q", "--no-parser", "-c", width, "-r", max(requests // width, 1), *rng.choice([["-b"], ["-d", "0.2"]]), url]

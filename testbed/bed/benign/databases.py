@@ -18,7 +18,7 @@ async def postgres_pool(ctx, per_min):
 
     async def session(lifetime_s):
         end_us = ctx.now_us() + lifetime_s * 1e6
-        think_s = loguniform(ctx.rng, 0.05, 8)
+        think_s = loguniform(ctx.rng, 0.15, 8)
         with _lost_postgres():
             async with _postgres(ctx, host) as client:
                 while ctx.now_us() < end_us:
@@ -169,7 +169,7 @@ async def redis_cache(ctx, per_min):
 
     async def session(lifetime_s):
         end_us = ctx.now_us() + lifetime_s * 1e6
-        think_s = loguniform(ctx.rng, 0.02, 5)
+        think_s = loguniform(ctx.rng, 0.1, 5)
         async with _redis(ctx, host) as client:
             while True:
                 for _ in range(ctx.rng.randrange(1, 10)):

@@ -10,7 +10,7 @@ import socket
 
 from ..catalog import benign
 from ..services.telemetry import BEAT_PORT
-from .monitoring import ssh_command
+from .monitoring import ssh_command, ssh_suite
 from .pace import (NETWORK_ERRORS, address_of, connected, dark_wan, datagrams, every, http, loguniform, need, open_ports,
                    periods, sessions, tls_port, unverified_tls)
 
@@ -109,17 +109,58 @@ async def refused_storm(ctx, per_min):
 async def ci_ssh_loop(ctx, per_min):
     """A build machine: bursts of short SSH sessions that fetch something, some of them at once."""
     hosts, (user, password) = need(ctx, "sshd"), ctx.rng.choice(ctx.site.users)
-    burst = ctx.rng.choice([3, 6, 12])
+    burst, suite = ctx.rng.choice([3, 6, 12]), ssh_suite(ctx.rng)
     async for _ in ctx.poisson(per_min / burst):
         host, gap_s = ctx.rng.choice(hosts), ctx.rng.choice([0.1, 0.5, 2])
         for _ in range(ctx.rng.randrange(burst // 2, burst * 3 // 2 + 1)):
             command = f"head -c {int(loguniform(ctx.rng, 200, 300_000))} /dev/zero"
-            turn = ssh_command(ctx, host, user, password, command)
+            turn = ssh_command(ctx, host, user, password, command, suite)
             if ctx.rng.random() < 0.3:
                 ctx.spawn(turn)
             else:
                 await turn
             await ctx.sleep(ctx.rng.expovariate(1 / gap_s))
+
+
+@benign("config-push", tool="asyncssh")
+async def config_push(ctx, per_min):
+    """Configuration management: one host logs in to every server at once or in turn, several times each."""
+    hosts = need(ctx, "sshd", "lan")
+    async for _ in ctx.poisson(per_min / (2 * len(hosts))):
+        (user, password), suite = ctx.rng.choice(ctx.site.users), ssh_suite(ctx.rng)
+        forks, rounds = ctx.rng.choice([1, 3, 10]), ctx.rng.randrange(1, 4)
+        for start in range(0, len(hosts), forks):
+            turns = [_push(ctx, host, user, password, rounds, suite) for host in hosts[start:start + forks]]
+            await asyncio.gather(*turns)
+
+
+async def _push(ctx, host, user, password, rounds, suite):
+    for _ in range(rounds):
+        command = f"head -c {int(loguniform(ctx.rng, 20, 40_000))} /dev/zero; id"
+        await ssh_command(ctx, host, user, password, command, suite)
+        await ctx.sleep(ctx.rng.uniform(0.05, 1))
+
+
+@benign("peer-gossip", tool="asyncio")
+async def peer_gossip(ctx, per_min):
+    """Programs that share updates among peers: one UDP socket, many peers, some of them gone for long."""
+    peers = [(address_of(ctx, host, six=0), BEAT_PORT) for host in need(ctx, "collector")]
+    count = ctx.rng.randrange(2, 12)
+    peers += [(dark_wan(ctx), ctx.rng.randrange(20_000, 60_000)) for _ in range(count)]
+
+    async def session(lifetime_s):
+        end_us, size = ctx.now_us() + lifetime_s * 1e6, ctx.rng.choice([20, 60, 300])
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(asyncio.DatagramProtocol, family=socket.AF_INET)
+        try:
+            async for _ in every(ctx, loguniform(ctx.rng, 1, 30), 0.3):
+                for peer in ctx.rng.sample(peers, ctx.rng.randint(1, min(3, len(peers)))):
+                    transport.sendto(ctx.rng.randbytes(ctx.rng.randint(size // 2, size)), peer)
+                if ctx.now_us() > end_us:
+                    return
+        finally:
+            transport.close()
+
+    await sessions(ctx, per_min / min(len(peers), 8), session, 30, 400)
 
 
 @benign("busy-nat", tool="asyncio")

@@ -11,13 +11,18 @@ import ipaddress
 from ..catalog import benign
 from ..services.telemetry import AGENT_PORT, community
 from .pace import (NETWORK_ERRORS, address_of, connected, dark_wan, datagrams, every, http, loguniform, need, open_ports,
-                   tls_port, unverified_tls)
+                   shares, tls_port, unverified_tls)
 
 
 @benign("snmp-polling", tool="asyncio")
 async def snmp_polling(ctx, per_min, silent=0.15):
     """A poller of many devices: gets and walks each round; a share of them does not answer (`silent`)."""
     live = need(ctx, "snmp")
+    for share in shares(ctx.rng, per_min):
+        ctx.spawn(_poll_devices(ctx, share, live, silent))
+
+
+async def _poll_devices(ctx, per_min, live, silent):
     mute = ctx.site.dark4(ctx.rng, 2) + [dark_wan(ctx), ctx.rng.choice(live).address]
     walks, tries = ctx.rng.choice([0, 4, 15, 60]), ctx.rng.choice([1, 2, 4])
 
@@ -34,17 +39,17 @@ async def snmp_polling(ctx, per_min, silent=0.15):
 
 
 async def _rounds(ctx, per_min, low_s, high_s, check):
-    """Rounds of checks: all at once, one after the other, or spread over the period."""
+    """Rounds of checks, numbered on and on: all at once, one after the other, or spread over the period."""
     if per_min <= 0:
         return
     size = min(max(round(per_min * loguniform(ctx.rng, low_s, high_s) / 60), 1), 60)
-    period_s = size * 60 / per_min
-    gap_s = ctx.rng.choice([0, 0.01, 0.2, period_s / (size + 1)])
+    period_s, number = size * 60 / per_min, 0
+    gap_s = min(ctx.rng.choice([0, 0.01, 0.2, period_s]), 0.9 * period_s / size)
     async for _ in every(ctx, period_s):
-        for number in range(size):
+        for _ in range(size):
             ctx.spawn(_checked(check, number))
-            if gap_s:
-                await ctx.sleep(min(gap_s, period_s / (size + 1)))
+            number += 1
+            await ctx.sleep(gap_s)
 
 
 async def _checked(check, number):
@@ -134,22 +139,28 @@ async def health_checks(ctx, per_min, dead=0.25):
     targets = [(h, port) for h in ctx.site.hosts if h.zone == "lan" and h is not ctx.host for port in open_ports(h)]
     if not targets:
         raise LookupError("health-checks needs LAN servers")
+    for share in shares(ctx.rng, per_min, most=6):
+        ctx.spawn(_check_ports(ctx, share, targets, dead))
+
+
+async def _check_ports(ctx, per_min, targets, dead):
     closed = [(ctx.rng.choice(targets)[0].address, port) for port in ctx.rng.sample(range(7000, 9000), 4)]
     closed += [(address, ctx.rng.choice([22, 80, 443, 3389])) for address in ctx.site.dark4(ctx.rng, 2) + [dark_wan(ctx)]]
     timeout_s, resets, waits_s = ctx.rng.choice([1, 2, 5, 10]), ctx.rng.random() < 0.4, ctx.rng.choice([0, 0, 0.05, 0.5])
-    order = ctx.rng.sample(range(997), 997)
+    listed = [ctx.rng.choice(closed) if ctx.rng.random() < dead else _address_and_port(*ctx.rng.choice(targets))
+              for _ in range(ctx.rng.randrange(3, 40))]
 
     async def check(number):
-        if order[number] % 100 < dead * 100:
-            address, port = closed[order[number] % len(closed)]
-        else:
-            host, port = targets[order[number] % len(targets)]
-            address = host.address
+        address, port = listed[number % len(listed)]
         async with connected(address, port, timeout_s=timeout_s, reset=resets):
             if waits_s:
                 await ctx.sleep(waits_s)
 
     await _rounds(ctx, per_min, 2, 120, check)
+
+
+def _address_and_port(host, port):
+    return host.address, port
 
 
 @benign("health-http", tool="asyncio")
@@ -161,6 +172,12 @@ async def health_http(ctx, per_min):
     targets = [each for each in targets if each[0] is not ctx.host]
     if not targets:
         raise LookupError("health-http needs agent, nginx or api")
+    for share in shares(ctx.rng, per_min, most=6):
+        ctx.spawn(_check_pages(ctx, share, targets))
+
+
+async def _check_pages(ctx, per_min, targets):
+    targets = ctx.rng.sample(targets, ctx.rng.randint(1, len(targets)))
     method, tls = ctx.rng.choice(["GET", "GET", "HEAD"]), unverified_tls()
 
     async def check(number):
@@ -200,22 +217,39 @@ async def metrics_scrape(ctx, per_min, period_s=None):
 async def monitoring_ssh(ctx, per_min):
     """Logs in to each server in turn, runs a short command, leaves."""
     hosts = need(ctx, "sshd", "lan")
+    for share in shares(ctx.rng, per_min, least=3):
+        ctx.spawn(_check_shells(ctx, share, hosts))
+
+
+async def _check_shells(ctx, per_min, hosts):
     user, password = ctx.rng.choice(ctx.site.users)
+    suite = ssh_suite(ctx.rng)
     command = ctx.rng.choice(["uptime", "df -h", "cat /proc/loadavg /proc/meminfo", "true"])
 
     async def check(number):
-        await ssh_command(ctx, hosts[number % len(hosts)], user, password, command)
+        await ssh_command(ctx, hosts[number % len(hosts)], user, password, command, suite)
 
     await _rounds(ctx, per_min, 20, 90, check)
 
 
-async def ssh_command(ctx, host, user, password, command):
+def ssh_suite(rng):
+    """What one SSH client offers: its own choice of key exchange, cipher and compression."""
+    return {
+        "kex_algs": rng.choice([["curve25519-sha256"], ["ecdh-sha2-nistp256"], ["ecdh-sha2-nistp521"],
+                                ["curve25519-sha256", "ecdh-sha2-nistp256", "ecdh-sha2-nistp384"]]),
+        "encryption_algs": rng.choice([["aes128-ctr"], ["aes256-gcm@openssh.com"], ["chacha20-poly1305@openssh.com", "aes256-ctr"]]),
+        "compression_algs": rng.choice([["none"], ["none"], ["zlib@openssh.com", "none"]]),
+    }
+
+
+async def ssh_command(ctx, host, user, password, command, suite=None):
     """One SSH login with one command; whether it came to pass."""
     import asyncssh
     with contextlib.suppress(*NETWORK_ERRORS, asyncssh.Error):
         async with asyncssh.connect(address_of(ctx, host), host.port("sshd", 22), username=user, password=password,
                                     known_hosts=None, config=None, client_keys=None, agent_path=None,
-                                    preferred_auth="password", login_timeout=20, connect_timeout=10) as client:
+                                    preferred_auth="password", login_timeout=20, connect_timeout=10,
+                                    **(suite or ssh_suite(ctx.rng))) as client:
             await asyncio.wait_for(client.run(command, stdin=asyncssh.DEVNULL), 20)
             return True
     return False

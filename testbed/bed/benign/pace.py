@@ -33,6 +33,13 @@ def periods(rng, per_min, low_s, high_s, most=48):
     return found or ([60 / per_min] if per_min > 0 else [])
 
 
+def shares(rng, per_min, least=8.0, most=4):
+    """Parts of a rate: the programs on one host, each with settings of its own."""
+    count = rng.randint(1, max(1, min(most, int(per_min / least))))
+    weights = [rng.uniform(0.3, 1) for _ in range(count)]
+    return [per_min * weight / sum(weights) for weight in weights]
+
+
 async def every(ctx, period_s, jitter=None):
     """Yields once a period until the run ends: on a grid or after the last one, with even, normal or no jitter."""
     rng = ctx.rng
