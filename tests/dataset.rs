@@ -377,6 +377,12 @@ fn shortcuts_are_told_from_behaviour() {
     assert!(text.contains("**Shortcuts do better than chance on other networks**"), "{text}");
     // All 310 probes look alike, and no request looks like one.
     assert_eq!(honesty["conflicting_vectors"]["hostile_equal_to_benign"], 0.0);
+
+    // The same sources give the same bytes.
+    let files = ["flows.parquet", "card.json", "card.md"].map(|name| bench.path("out").join(name));
+    let first = files.each_ref().map(|path| fs::read(path).unwrap());
+    bench.built(&[], &[&a, &b]);
+    assert!(first == files.each_ref().map(|path| fs::read(path).unwrap()));
 }
 
 #[test]

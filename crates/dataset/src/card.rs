@@ -411,7 +411,7 @@ impl CardBuilder {
             }
         }
         for ((class, behaviour), count) in &self.behaviours {
-            if class.is_hostile() && count.sites.len() == 1 && self.sites.len() > 1 {
+            if count.sites.len() == 1 && self.sites.len() > 1 {
                 let site = count.sites.first().map_or("", String::as_str);
                 gaps.push(format!("{class}/{behaviour} on one site only ({site})"));
             }
