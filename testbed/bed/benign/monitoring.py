@@ -207,6 +207,8 @@ async def metrics_scrape(ctx, per_min, period_s=None):
                             break
                         await http(reader, writer, "GET", "/metrics", host.fqdn)
 
+    if per_min <= 0:
+        return
     # One connection lives as long as gives `per_min` new ones; below one period each scrape has its own.
     life_s = max(len(hosts) * 60 / per_min - period_s, 0)
     for host in hosts:
