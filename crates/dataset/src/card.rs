@@ -1,7 +1,7 @@
 //! The data card: what is in a table, what was left out of it, and what it cannot teach.
 //!
 //! In: every flow that was met, as a [`Row`] or as a reason for which it was dropped. Out: a [`Card`], plain numbers that
-//! `card.json` holds and [`Card::text`](crate::card_text) prints. Every flow is counted once: `flows_seen` is `rows` and
+//! `card.json` holds and [`Card::text`] prints. Every flow is counted once: `flows_seen` is `rows` and
 //! all that was dropped.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

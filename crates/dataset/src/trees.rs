@@ -1,6 +1,6 @@
 //! Decision trees over binned columns: a threshold, a tree of depth two and a forest are one thing with other sizes.
 //!
-//! In: a [`Matrix`], the rows and columns to learn from, which rows are hostile. Out: [`Trees`], which score a row from 0
+//! In: a [`Matrix`], the rows and columns to learn from, which rows are hostile. Out: `Trees`, which score a row from 0
 //! (benign) to 1. Hostile and benign weigh the same whatever their numbers, so that a score of one half is the border.
 //! Cut points are quantiles of the training rows, at most 255 a column; a column with fewer values is cut between any
 //! two. Everything follows from the seed.
