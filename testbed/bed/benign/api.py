@@ -38,7 +38,8 @@ def _api(ctx, host):
 
 
 def _headers(rng):
-    agent = rng.choice(["okhttp/4.12.0", "python-requests/2.31", "Go-http-client/1.1", "updater/7", "curl/8.5.0", "axios/1.6"])
+    agent = rng.choice(["okhttp/4.12.0", "python-requests/2.31", "Go-http-client/1.1", "updater/7", "curl/8.5.0",
+                        "axios/1.6"])
     token = f"Authorization: Bearer {rng.randbytes(rng.choice([16, 60, 300])).hex()}\r\n" if rng.random() < 0.5 else ""
     return f"User-Agent: {agent}\r\nAccept: application/json\r\n{token}"
 
@@ -145,7 +146,8 @@ async def photo_sync(ctx, per_min):
         count = max(2, int(min(lifetime_s / gap_s, 300, 4e6 / chunk)))
         with contextlib.suppress(*NETWORK_ERRORS):
             async with connected(address_of(ctx, host), tls_port(host), tls=unverified_tls()) as (reader, writer):
-                writer.write(f"PUT /upload HTTP/1.1\r\nHost: {host.fqdn}\r\n{_headers(ctx.rng)}Content-Length: {chunk * count}\r\n\r\n".encode())
+                writer.write(f"PUT /upload HTTP/1.1\r\nHost: {host.fqdn}\r\n{_headers(ctx.rng)}"
+                             f"Content-Length: {chunk * count}\r\n\r\n".encode())
                 for _ in range(count):
                     writer.write(bytes(chunk))
                     await writer.drain()
@@ -157,7 +159,8 @@ async def photo_sync(ctx, per_min):
         with contextlib.suppress(*NETWORK_ERRORS, ValueError):
             async with connected(address_of(ctx, host), tls_port(host), tls=unverified_tls()) as (reader, writer):
                 while ctx.now_us() < end_us:
-                    await http(reader, writer, "POST", "/upload", host.fqdn, body=bytes(int(loguniform(ctx.rng, 800, 80_000))))
+                    size = int(loguniform(ctx.rng, 800, 80_000))
+                    await http(reader, writer, "POST", "/upload", host.fqdn, body=bytes(size))
                     await ctx.sleep(loguniform(ctx.rng, 0.2, 12))
 
     await sessions(ctx, per_min, ctx.rng.choice([drips, pieces]), 15, 300)

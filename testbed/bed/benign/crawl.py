@@ -8,8 +8,8 @@ import contextlib
 from ..catalog import benign
 from .pace import (NETWORK_ERRORS, address_of, connected, http, loguniform, need, tls_port, unverified_tls)
 
-AGENTS = ("Mozilla/5.0 (compatible; findbot/2.1; +http://bot.example/)", "searchbot/1.0", "Mozilla/5.0 (Linux; Android 14) mobilebot/3",
-          "archive-crawler/9")
+AGENTS = ("Mozilla/5.0 (compatible; findbot/2.1; +http://bot.example/)", "searchbot/1.0",
+          "Mozilla/5.0 (Linux; Android 14) mobilebot/3", "archive-crawler/9")
 
 
 @benign("crawler", tool="asyncio")
@@ -73,4 +73,5 @@ def _load(rng, requests, url):
     width, tool = rng.choice([1, 2, 5, 10, 25]), rng.choice(["ab", "ab", "siege"])
     if tool == "ab":
         return tool, ["ab", "-n", max(requests, width), "-c", width, "-q", *(["-k"] if rng.random() < 0.2 else []), url]
-    return tool, ["siege", "-q", "--no-parser", "-c", width, "-r", max(requests // width, 1), *rng.choice([["-b"], ["-d", "0.2"]]), url]
+    return tool, ["siege", "-q", "--no-parser", "-c", width, "-r", max(requests // width, 1),
+                  *rng.choice([["-b"], ["-d", "0.2"]]), url]

@@ -43,7 +43,8 @@ async def nat_refresh(ctx, per_min, zone=None):
     hosts = need(ctx, "collector", zone)
 
     async def session(lifetime_s):
-        end_us, size, lively = ctx.now_us() + lifetime_s * 1e6, ctx.rng.choice([1, 2, 4, 20, 28]), ctx.rng.choice([0, 0, 0.05])
+        end_us = ctx.now_us() + lifetime_s * 1e6
+        size, lively = ctx.rng.choice([1, 2, 4, 20, 28]), ctx.rng.choice([0, 0, 0.05])
         async with datagrams(address_of(ctx, ctx.rng.choice(hosts)), BEAT_PORT) as line:
             async for _ in every(ctx, ctx.rng.choice([5, 10, 15, 20, 25, 30])):
                 line.send(ctx.rng.randbytes(size))
@@ -68,7 +69,8 @@ async def retry_down_host(ctx, per_min, silent=0.5):
 
     async def program(period_s):
         if ctx.rng.random() < silent or not servers:
-            address, port = ctx.rng.choice([dark_wan(ctx), *ctx.site.dark4(ctx.rng)]), ctx.rng.choice([22, 80, 443, 445, 3306, 8080])
+            address = ctx.rng.choice([dark_wan(ctx), *ctx.site.dark4(ctx.rng)])
+            port = ctx.rng.choice([22, 80, 443, 445, 3306, 8080])
         else:
             address, port = ctx.rng.choice(servers).address, ctx.rng.randrange(8100, 9000)
         timeout_s, backs_off = ctx.rng.choice([2, 5, 10, 30]), ctx.rng.random() < 0.5
@@ -150,7 +152,8 @@ async def peer_gossip(ctx, per_min):
 
     async def session(lifetime_s):
         end_us, size = ctx.now_us() + lifetime_s * 1e6, ctx.rng.choice([20, 60, 300])
-        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(asyncio.DatagramProtocol, family=socket.AF_INET)
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, family=socket.AF_INET)
         try:
             async for _ in every(ctx, loguniform(ctx.rng, 1, 30), 0.3):
                 for peer in ctx.rng.sample(peers, ctx.rng.randint(1, min(3, len(peers)))):

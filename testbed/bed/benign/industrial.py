@@ -51,8 +51,8 @@ class ModbusMaster:
         rng = ctx.rng
         self.rng, self.transaction = rng, rng.randrange(1000)
         units = modbus_units(host)
-        self.blocks = [(rng.randint(1, units + (rng.random() < 0.2)), rng.choice([1, 2, 3, 3, 3, 4]), rng.randrange(0, 90, 10),
-                        rng.choice([1, 2, 10, 10, 40, 100])) for _ in range(rng.choice([1, 1, 2, 4, 8]))]
+        self.blocks = [(rng.randint(1, units + (rng.random() < 0.2)), rng.choice([1, 2, 3, 3, 3, 4]),
+                        rng.randrange(0, 90, 10), rng.choice([1, 2, 10, 10, 40, 100])) for _ in range(rng.choice([1, 1, 2, 4, 8]))]
         self.write_share = rng.choice([0, 0, 0.02, 0.2])
         self.resets = rng.random() < 0.3
 

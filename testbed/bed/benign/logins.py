@@ -40,7 +40,8 @@ def _hosts(ctx, kind):
 
 def _mistaken(rng, password):
     """What people type instead: another case, a digit too many, an old password."""
-    return rng.choice([password.capitalize(), password[:-1], password + "1", password[::-1], f"summer{rng.randrange(2015, 2026)}"])
+    return rng.choice([password.capitalize(), password[:-1], password + "1", password[::-1],
+                       f"summer{rng.randrange(2015, 2026)}"])
 
 
 async def _try(ctx, kind, host, user, tries, think_s):

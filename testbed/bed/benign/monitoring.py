@@ -168,7 +168,8 @@ async def health_http(ctx, per_min):
     """GET or HEAD of a health page, a new connection each."""
     targets = [(h, h.port("agent", AGENT_PORT), "/health") for h in ctx.site.servers("agent", "lan")]
     targets += [(h, h.port("nginx", 80), "/") for h in ctx.site.servers("nginx", "lan")]
-    targets += [(h, h.port("api", 8000), "/health") for h in ctx.site.servers("api", "lan") if not h.offers("api").options.get("tls")]
+    targets += [(h, h.port("api", 8000), "/health") for h in ctx.site.servers("api", "lan")
+                if not h.offers("api").options.get("tls")]
     targets = [each for each in targets if each[0] is not ctx.host]
     if not targets:
         raise LookupError("health-http needs agent, nginx or api")
@@ -239,7 +240,8 @@ def ssh_suite(rng):
     return {
         "kex_algs": rng.choice([["curve25519-sha256"], ["ecdh-sha2-nistp256"], ["ecdh-sha2-nistp521"],
                                 ["curve25519-sha256", "ecdh-sha2-nistp256", "ecdh-sha2-nistp384"]]),
-        "encryption_algs": rng.choice([["aes128-ctr"], ["aes256-gcm@openssh.com"], ["chacha20-poly1305@openssh.com", "aes256-ctr"]]),
+        "encryption_algs": rng.choice([["aes128-ctr"], ["aes256-gcm@openssh.com"],
+                                       ["chacha20-poly1305@openssh.com", "aes256-ctr"]]),
         "compression_algs": rng.choice([["none"], ["none"], ["zlib@openssh.com", "none"]]),
     }
 
@@ -289,7 +291,7 @@ async def policy_inventory(ctx, per_min):
         here = [h for h in lan if ipaddress.ip_address(h.address) in net]
         pause_s = 5 * len(here) * 60 / per_min
         await ctx.sleep(min(pause_s * ctx.rng.uniform(0.1, 0.5), ctx.left_s / 3))
-        await ctx.run(["fping", "-q", "-r", str(ctx.rng.choice([0, 1])), "-i", str(ctx.rng.choice([2, 10, 50])), "-g", str(net)],
+        await ctx.run(["fping", "-q", "-r", ctx.rng.choice([0, 1]), "-i", ctx.rng.choice([2, 10, 50]), "-g", net],
                       to=[(str(net), "", "icmp")], timeout_s=min(40, max(ctx.left_s - 3, 1)))
         for host in here:
             await _checked(lambda _: _look(ctx, host), 0)

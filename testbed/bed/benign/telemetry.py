@@ -10,8 +10,8 @@ import struct
 
 from ..catalog import benign
 from ..services import telemetry as servers
-from .pace import (NETWORK_ERRORS, address_of, connected, datagrams, every, http, loguniform, need, periods, sessions, tls_port,
-                   unverified_tls)
+from .pace import (NETWORK_ERRORS, address_of, connected, datagrams, every, http, loguniform, need, periods, sessions,
+                   tls_port, unverified_tls)
 
 
 @benign("heartbeat-udp", tool="asyncio")
@@ -112,7 +112,8 @@ async def heartbeat_https(ctx, per_min, low_s=3, high_s=600):
 async def _longer_exchange(ctx, address, port, name, tls):
     async with connected(address, port, tls=tls) as (reader, writer):
         for _ in range(ctx.rng.randrange(1, 6)):
-            await http(reader, writer, "POST", "/upload", name, body=ctx.rng.randbytes(int(loguniform(ctx.rng, 200, 60_000))))
+            size = int(loguniform(ctx.rng, 200, 60_000))
+            await http(reader, writer, "POST", "/upload", name, body=ctx.rng.randbytes(size))
 
 
 @benign("mqtt-sensors", tool="asyncio")
@@ -184,7 +185,8 @@ def _mqtt(kind, body):
 
 
 def _mqtt_publish(rng, size):
-    return _mqtt(0x30, _text(f"plant/line{rng.randrange(4)}/temperature") + rng.randbytes(rng.randint(size // 2, size)).hex().encode())
+    value = rng.randbytes(rng.randint(size // 2, size)).hex().encode()
+    return _mqtt(0x30, _text(f"plant/line{rng.randrange(4)}/temperature") + value)
 
 
 def _text(text):

@@ -42,7 +42,8 @@ async def postgres(svc):
         "listen_addresses": "*", "port": port, "unix_socket_directories": home, "shared_buffers": "8MB",
         "max_connections": svc.rng.choice([40, 60, 100]), "fsync": "off", "max_wal_size": "16MB", "min_wal_size": "2MB",
         "jit": "off", "max_parallel_workers": 0, "autovacuum": "off", "password_encryption": method,
-        "tcp_keepalives_idle": svc.rng.choice([0, 30, 60, 300]), "authentication_timeout": f"{svc.rng.choice([10, 30, 60])}s",
+        "tcp_keepalives_idle": svc.rng.choice([0, 30, 60, 300]),
+        "authentication_timeout": f"{svc.rng.choice([10, 30, 60])}s",
         "ssl": svc.rng.choice(["on", "off"]),
     }
     await svc.spawn(_as("postgres", programs / "postgres", "-D", f"{home}/data",
@@ -66,7 +67,8 @@ def _postgres_sql(svc):
 CREATE DATABASE {DATABASE};
 \\c {DATABASE}
 CREATE TABLE orders (id int PRIMARY KEY, customer int, total numeric, note text);
-INSERT INTO orders SELECT n, n % 97, n * 1.25, repeat(md5(n::text), 1 + n % {svc.rng.randrange(2, 9)}) FROM generate_series(1, {rows}) n;
+INSERT INTO orders SELECT n, n % 97, n * 1.25, repeat(md5(n::text), 1 + n % {svc.rng.randrange(2, 9)})
+    FROM generate_series(1, {rows}) n;
 CREATE TABLE events (id bigserial PRIMARY KEY, at timestamptz DEFAULT now(), body text);
 GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC;
 GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO PUBLIC;

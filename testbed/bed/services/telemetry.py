@@ -165,7 +165,8 @@ class Metrics(Handler):
         while True:
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), self.keep_s)
             body = b"ok\n" if b" /health" in head else self._page()
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n"
+                         b"Content-Length: %d\r\n\r\n" % len(body) + body)
             await writer.drain()
             if b"connection: close" in head.lower():
                 return
@@ -192,7 +193,8 @@ class Rtsp(Handler):
                     extra = f"Transport: RTP/AVP;unicast;server_port={viewer.port}\r\n"
                 elif method == "TEARDOWN":
                     return
-                writer.write(f"RTSP/1.0 200 OK\r\nCSeq: {sequence}\r\nSession: 42\r\n{extra}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+                writer.write(f"RTSP/1.0 200 OK\r\nCSeq: {sequence}\r\nSession: 42\r\n{extra}"
+                             f"Content-Length: {len(body)}\r\n\r\n{body}".encode())
         finally:
             if viewer:
                 viewer.stop()
@@ -233,7 +235,11 @@ async def _rtp_port(rng):
 
 
 def _header(head, name):
-    return next((line.split(":", 1)[1].strip() for line in head.split("\r\n") if line.lower().startswith(name.lower() + ":")), None)
+    for line in head.split("\r\n"):
+        key, _, value = line.partition(":")
+        if key.lower() == name.lower():
+            return value.strip()
+    return None
 
 
 if __name__ == "__main__":
