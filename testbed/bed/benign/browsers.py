@@ -57,6 +57,10 @@ class Names(AbstractResolver):
 
     async def _ask(self, host):
         six = []
+        if self._ctx.host.zone == "wan":
+            # The internet's own lookups are not on our wire.
+            found = next((each for each in self._ctx.site.hosts if each.fqdn == host), None)
+            return [found.address] if found else []
         if self._ctx.host.address6 and self._ctx.host.seed % 3:
             six = await self._ctx.resolve(host, "AAAA")
         four = await self._ctx.resolve(host) or await self._ctx.resolve(host)

@@ -134,12 +134,15 @@ async def _idle(ctx, talk):
             return
         await talk.say("a1 IDLE")
         news = asyncio.ensure_future(_news(talk))
-        await ctx.sleep(min(spell_s, log_uniform(ctx.rng, 20, 1500), ctx.left_s - 5))
-        await talk.say("DONE")
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(news, 30)
+        try:
+            await ctx.sleep(min(spell_s, log_uniform(ctx.rng, 20, 1500), ctx.left_s - 5))
+            await talk.say("DONE")
+            await asyncio.wait({news}, timeout=30)
+        finally:
+            news.cancel()
 
 
 async def _news(talk):
-    while not (await talk.hear(3600)).startswith("a1 "):
-        pass
+    with contextlib.suppress(OSError, EOFError):
+        while not (await talk.hear(3600)).startswith("a1 "):
+            pass

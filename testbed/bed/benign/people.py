@@ -9,6 +9,7 @@ import random
 
 # What a lossy network does to anyone: it ends the session, not the run.
 ORDINARY = (OSError, EOFError, TimeoutError)
+DESK_S = 150  # mean spell at the desk
 
 
 class _Counted:
@@ -45,20 +46,20 @@ class Habit:
             self.running -= 1
 
 
-async def sessions(ctx, per_min, guess, session, *, most=10):
+async def sessions(ctx, per_min, guess, session, *, most=10, crowd=False):
     """Calls `session(ctx)` at random instants with quiet spells between, so that `per_min` flows a minute come out.
 
-    `guess`: flows of a typical session. `most`: sessions at once; beyond that they are put off.
+    `guess`: flows of a typical session. `most`: sessions at once; beyond that they are put off. A `crowd` is never away.
     """
     rng, habit = ctx.rng, Habit(ctx, guess)
-    duty = rng.uniform(0.35, 1.0)  # the share of time in which this user is at the desk
-    desk_s = rng.expovariate(1 / 240) if rng.random() < duty else 0.0
+    duty = 1.0 if crowd else rng.uniform(0.4, 1.0)  # the share of time in which this user is at the desk
+    desk_s = rng.expovariate(1 / DESK_S) if rng.random() < duty else 0.0
     while per_min > 0:
         wait_s = rng.expovariate(per_min / habit.flows / 60 / duty)
         desk_s -= wait_s
         while desk_s < 0 and duty < 0.95:
-            away_s = rng.expovariate(duty / (1 - duty) / 240)
-            desk_s += rng.expovariate(1 / 240)
+            away_s = rng.expovariate(duty / (1 - duty) / DESK_S)
+            desk_s += rng.expovariate(1 / DESK_S)
             wait_s += away_s
         await ctx.sleep(wait_s)
         while habit.running >= most:
@@ -104,7 +105,7 @@ def address(ctx, host):
 
 async def find(ctx, host):
     """Looks a host's name up, as programs do, and gives one of its addresses."""
-    if ctx.rng.random() < 0.7:
+    if ctx.host.zone == "lan" and ctx.rng.random() < 0.7:
         kinds = ("A", "AAAA") if ctx.host.address6 else ("A",)
         await asyncio.gather(*(ctx.resolve(host.fqdn, kind) for kind in kinds))
     return address(ctx, host)

@@ -4,6 +4,7 @@ Owns: those behaviours. In: websocket, sip, ntp and vpn hosts. Out: long-lived a
 """
 
 import asyncio
+import contextlib
 import re
 import time
 
@@ -35,8 +36,10 @@ async def chat(ctx, per_min):
             async with connect(address, ssl=client_tls(one) if tls else None, ping_interval=one.rng.choice((None, 15, 20, 30)), open_timeout=15,
                                close_timeout=5, proxy=None, compression=one.rng.choice((None, "deflate"))) as socket:
                 async def read():
-                    async for _ in socket:
-                        pass
+                    with contextlib.suppress(websockets.WebSocketException, OSError):
+                        async for _ in socket:
+                            pass
+
                 reading = asyncio.ensure_future(read())
                 try:
                     while one.now_us() < end_us and not reading.done():

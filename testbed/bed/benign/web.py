@@ -47,10 +47,10 @@ async def browse(ctx, per_min, think_s=None, tls_share=None):
 @benign("visitors", tool="aiohttp")
 async def visitors(ctx, per_min, think_s=None, tls_share=None):
     """People on the internet browse the company's LAN servers (hosts: WAN clients; several addresses are several people)."""
-    await _browsing(ctx, per_min, think_s, tls_share)
+    await _browsing(ctx, per_min, think_s, tls_share, crowd=True)
 
 
-async def _browsing(ctx, per_min, think_s, tls_share):
+async def _browsing(ctx, per_min, think_s, tls_share, crowd=False):
     think = think_s or log_uniform(ctx.rng, 3, 40)
     share = ctx.rng.choice((0.3, 0.7, 0.95, 1.0)) if tls_share is None else tls_share
     habits = {"per_server": ctx.rng.choice((1, 2, 4, 6, 8)), "keepalive_s": ctx.rng.choice((5, 15, 60, 115))}
@@ -74,7 +74,7 @@ async def _browsing(ctx, per_min, think_s, tls_share):
                 # The tab stays open: connections end when the server or the pool has enough.
                 await one.sleep(one.rng.uniform(5, 130))
 
-    await sessions(ctx, per_min, 12, session)
+    await sessions(ctx, per_min, 12, session, most=30 if crowd else 8, crowd=crowd)
 
 
 async def _page(ctx, web, url):
@@ -85,6 +85,9 @@ async def _page(ctx, web, url):
     except WEB_ERRORS:
         return ""
     assets = [urljoin(url, each) for each in re.findall(r'src="([^"]+)"', text)][:ASSETS_MAX]
+    if ctx.host.zone == "wan":
+        # The rest of the internet is not on our wire.
+        assets = [each for each in assets if urlsplit(each).netloc == urlsplit(url).netloc]
     # A browser has seen some of them before.
     wanted = [each for each in assets if ctx.rng.random() < 0.6]
     extra = ctx.rng.choice(("/app/collect", "/app/search?q=a", "/favicon.ico", "", "", ""))
@@ -183,7 +186,7 @@ async def download(ctx, per_min):
             return
         async with web_session(one, timeout_s=300) as web:
             for _ in range(one.rng.choice((1, 1, 1, 2, 5))):
-                size = SIZES[min(int(one.rng.expovariate(0.45)), len(SIZES) - 1)]
+                size = SIZES[min(int(one.rng.expovariate(0.7)), len(SIZES) - 1)]
                 rate = one.rng.choice((0, 0, log_uniform(one.rng, 30_000, 2_000_000)))
                 give_up = size if one.rng.random() < 0.9 else size * one.rng.random()
                 async with web.get(url_of(one, server, f"/f/{size}", tls=one.rng.random() < 0.6)) as response:
@@ -195,12 +198,12 @@ async def download(ctx, per_min):
 
 @benign("web-upload", tool="aiohttp")
 async def upload(ctx, per_min):
-    """POST and PUT of 1 kB to 5 MB in pieces, some in one go, some in drips. About 3 flows a session."""
+    """POST and PUT of 1 kB to 3 MB in pieces, some in one go, some in drips. About 3 flows a session."""
     async def session(one):
         server = _server(one)
         if server is None:
             return
-        size = round(log_uniform(one.rng, 1_000, 5_000_000))
+        size = round(log_uniform(one.rng, 1_000, 3_000_000))
         piece = one.rng.choice((4_096, 16_384, 65_536))
         pause_s = one.rng.choice((0, 0, 0.01, 0.2))
 
@@ -230,7 +233,7 @@ async def video(ctx, per_min):
         if server is None:
             return
         segment_s = one.rng.choice((2, 4, 6, 10))
-        rate = log_uniform(one.rng, 30_000, 500_000)
+        rate = log_uniform(one.rng, 20_000, 250_000)
         url = url_of(one, server, "/f/67108864", tls=one.rng.random() < 0.8)
         position, ahead = 0, one.rng.randint(2, 5)
         async with web_session(one, timeout_s=60, per_server=one.rng.choice((1, 2)), keepalive_s=60) as web:
@@ -263,7 +266,7 @@ async def update(ctx, per_min):
             for path in ("/f/1024", "/f/20000", "/f/262144"):
                 await get(path)
             if one.rng.random() < 0.5:
-                packages = [round(2 ** one.rng.randint(10, 21)) for _ in range(one.rng.randint(1, 40))]
+                packages = [2 ** one.rng.randint(9, 19) for _ in range(one.rng.randint(1, 40))]
                 await asyncio.gather(*(get(f"/f/{size}") for size in packages))
 
     await jobs(ctx, per_min, 10, _tolerant(session))

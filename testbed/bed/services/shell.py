@@ -24,7 +24,7 @@ async def sshd(svc):
     if rng.random() < 0.3:
         lines.append(f"Banner {directory}/banner")
     if rng.random() < 0.4:
-        lines.append(f"Ciphers {rng.choice(('aes128-ctr,aes256-ctr', 'aes256-gcm@openssh.com', 'chacha20-poly1305@openssh.com'))}")
+        lines.append(f"Ciphers {rng.choice(('aes128-ctr', 'aes256-gcm@openssh.com,aes128-ctr', 'chacha20-poly1305@openssh.com,aes128-ctr'))}")
     (directory / "sshd_config").write_text("\n".join(lines) + "\n")
     await svc.spawn(["/usr/sbin/sshd", "-D", "-e", "-f", directory / "sshd_config"])
     await svc.ready(svc.port(22))

@@ -8,7 +8,7 @@ Pages: /p/N.html, assets /a/..., files /f/SIZE (any number of digits; powers of 
 from ..catalog import service
 from . import certificates
 
-_TYPES = (("css", 2_000, 90_000), ("js", 1_000, 400_000), ("png", 200, 60_000), ("jpg", 4_000, 600_000), ("woff2", 9_000, 90_000))
+_TYPES = (("css", 1_000, 60_000), ("js", 1_000, 200_000), ("png", 200, 40_000), ("jpg", 3_000, 200_000), ("woff2", 9_000, 60_000))
 FILE_MAX = 64 << 20
 
 
