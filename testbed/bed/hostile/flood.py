@@ -310,7 +310,8 @@ async def dns_flood(ctx, flows, seconds, *, where=None, per_s=None):
     """Queries for names that do not exist, or for one that does, from one socket or from a new one each time."""
     rng = ctx.rng
     server = victim(ctx, "resolver", "internet-dns", where=where)
-    zone = rng.choice((ctx.site.domain, "cdn.example", "shop.example", "in-addr.arpa"))
+    # The company's resolver answers for its own domain itself: what it forwarded would be neither ours nor benign.
+    zone = ctx.site.domain if server.offers("resolver") else rng.choice(("cdn.example", "shop.example", server.domain))
     fixed = rng.random() < 0.2
     kind = rng.choice((1, 1, 28, 16, 255))
     each = rng.choice((1, 1, round(log_uniform(rng, 2, 60))))
