@@ -146,15 +146,15 @@ async def _one_call(ctx, server):
 
 
 @hostile("beacon-dead", label="c2", tool="asyncio", technique="T1071")
-async def beacon_dead(ctx, flows, seconds, period_s=None, jitter=None):
-    """Calls a command server that is gone: silence or a refusal, with or without back-off."""
+async def beacon_dead(ctx, flows, seconds, period_s=None, jitter=None, patience_s=None):
+    """Calls a command server that is gone: silence or a refusal, with or without back-off (option patience_s for silence)."""
     rng, bounds = ctx.rng, Bounds(ctx, flows, seconds)
     rhythm = Rhythm(ctx, bounds, period_s, jitter)
     rhythm.period_s = min(rhythm.period_s, seconds / 8)
     closed = rng.random() < 0.4
     address = rng.choice(ctx.site.select("attacker") or [ctx.host]).address if closed else crew.unowned4(ctx.site, rng, 1)[0]
     port = rng.choice((443, 80, 8443, 4443, 1337, 8888)) if not closed else rng.choice((4443, 8089, 1337, 31337))
-    patience_s, again, backoff = rng.choice((1, 3, 8, 20)), rng.randint(1, 3), rng.choice((1, 1, 1, 1.5))
+    patience_s, again, backoff = patience_s or rng.choice((1, 3, 8, 20)), rng.randint(1, 3), rng.choice((1, 1, 1, 1.5))
     while True:
         for _ in range(again):
             if not bounds.take():

@@ -276,6 +276,7 @@ async def arp_spoof(ctx, flows, seconds):
     first, second = rng.sample(clients, 2)
     start_us = ctx.now_us()
     await _forwarding(ctx, 1)
+    ctx.clock.busy(1)
     program = await ctx.start(["arpspoof", "-i", "eth0", "-t", first.address, "-r", second.address])
     try:
         await ctx.sleep(min(seconds * rng.uniform(0.3, 0.9), 120))
@@ -285,6 +286,7 @@ async def arp_spoof(ctx, flows, seconds):
             await asyncio.wait_for(program.wait(), 12)
         namespaces.kill(program, signal.SIGKILL)
         await _forwarding(ctx, 0)
+        ctx.clock.busy(-1)
         # It wakes both with a datagram to port 67; the kernel, forwarding, tells them of the shorter way.
         ctx.window([(h.address, port, protocol) for h in (first, second) for port, protocol in (("67", "udp"), ("", "icmp"))], start_us)
 

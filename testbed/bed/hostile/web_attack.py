@@ -67,6 +67,11 @@ def _word_file(ctx, count):
     return path
 
 
+def _threads(ctx, flows, chosen, usual):
+    """As many as leave each some requests before the flows are used up."""
+    return chosen or min(ctx.rng.choice(usual), max(1, flows // 4))
+
+
 def _requests(ctx, flows):
     """Tools that keep connections send several requests over each."""
     return round(flows * ctx.rng.choice((1, 2, 5, 10)))
@@ -83,7 +88,7 @@ async def sqlmap(ctx, flows, seconds, threads=None, delay_s=None):
     url = target.base + rng.choice(("/item?id=3", "/search?q=steel", "/item?id=7", "/hello?name=a"))
     delay_s = rng.choice((0, 0, 0.1, 0.5, 2)) if delay_s is None else delay_s
     argv = ["sqlmap", "-u", url, "--batch", "--flush-session", f"--output-dir={ctx.directory}/sqlmap", f"--level={rng.choice((1, 1, 2, 3))}",
-            f"--risk={rng.choice((1, 1, 2))}", f"--threads={threads or rng.choice((1, 1, 2, 5, 10))}", f"--technique={rng.choice(('BEUSTQ', 'BEU', 'U', 'BT'))}",
+            f"--risk={rng.choice((1, 1, 2))}", f"--threads={_threads(ctx, flows, threads, (1, 1, 2, 5, 10))}", f"--technique={rng.choice(('BEUSTQ', 'BEU', 'U', 'BT'))}",
             "--timeout=10", "--retries=1", "--answers=crack=N,dict=N", "-v", "0"]
     argv += [f"--delay={delay_s}"] if delay_s else []
     argv += rng.choice(([], ["--random-agent"], ["--keep-alive"], ["--null-connection"])) if delay_s or rng.random() < 0.7 else []
@@ -96,7 +101,7 @@ async def gobuster(ctx, flows, seconds, threads=None, delay_s=None):
     """Directory guessing (options: threads, delay_s)."""
     rng, target = ctx.rng, Target(ctx)
     argv = ["gobuster", "dir", "-u", target.base + "/", "-w", _word_file(ctx, _requests(ctx, flows)), "-q", "-z", "-k", "--no-error",
-            "-t", threads or rng.choice((1, 2, 10, 20, 40)), "--timeout", "10s"]
+            "-t", _threads(ctx, flows, threads, (1, 2, 10, 20, 40)), "--timeout", "10s"]
     delay_s = rng.choice((0, 0, 0.2, 1)) if delay_s is None else delay_s
     argv += ["--delay", f"{int(delay_s * 1000)}ms"] if delay_s else []
     argv += rng.choice(([], ["-x", "php,bak"], ["-a", "Mozilla/5.0"], ["-f"]))
@@ -118,7 +123,7 @@ async def ffuf(ctx, flows, seconds, threads=None, delay_s=None):
     """Directory or parameter guessing (options: threads, delay_s of each thread)."""
     rng, target = ctx.rng, Target(ctx)
     place = rng.choice(("/FUZZ", "/FUZZ", "/item?FUZZ=1", "/api/v1/FUZZ"))
-    argv = ["ffuf", "-u", target.base + place, "-w", _word_file(ctx, _requests(ctx, flows)), "-s", "-t", threads or rng.choice((1, 5, 20, 40)), "-timeout", 10]
+    argv = ["ffuf", "-u", target.base + place, "-w", _word_file(ctx, _requests(ctx, flows)), "-s", "-t", _threads(ctx, flows, threads, (1, 5, 20, 40)), "-timeout", 10]
     delay_s = rng.choice(("", "", "0.05", "0.1-1.0", "0.5-3.0")) if delay_s is None else delay_s
     argv += ["-p", delay_s] if delay_s else []
     argv += rng.choice(([], ["-H", "User-Agent: Mozilla/5.0"]))
@@ -132,7 +137,7 @@ async def wfuzz(ctx, flows, seconds, threads=None, delay_s=None):
     path = ctx.directory / f"fuzz{rng.getrandbits(32):x}.txt"
     kind = rng.choice((SQLI, XSS, TRAVERSAL, COMMAND))
     path.write_text("\n".join(_payload(rng, kind) for _ in range(_requests(ctx, flows))) + "\n")
-    argv = ["wfuzz", "-t", threads or rng.choice((1, 2, 5, 10)), "--req-delay", 10, "-w", path, "--efield", "url"]
+    argv = ["wfuzz", "-t", _threads(ctx, flows, threads, (1, 2, 5, 10)), "--req-delay", 10, "-w", path, "--efield", "url"]
     delay_s = rng.choice((0, 0, 0.2, 1)) if delay_s is None else delay_s
     argv += ["-s", delay_s] if delay_s else []
     place = rng.choice(("/search?q=FUZZ", "/item?id=FUZZ", "/download?file=FUZZ", "/ping?host=FUZZ", "/hello?name=FUZZ"))
@@ -149,6 +154,7 @@ class Series:
     def __init__(self, ctx, flows, seconds, target, pace=None):
         rng = ctx.rng
         self.ctx, self.target = ctx, target
+        self.most_opened = crew.opened_connections(ctx) + flows  # a server may close after each answer
         self.keep, self.hands = rng.random() < 0.5, rng.choice((1, 1, 1, 2, 4, 8))
         self.bounds = Bounds(ctx, flows * (rng.choice((1, 4, 10)) if self.keep else 1), seconds)
         human = rng.random() < 0.4
@@ -164,7 +170,7 @@ class Series:
 
             async def attempt():
                 made = make()
-                if made is None:
+                if made is None or crew.opened_connections(self.ctx) >= self.most_opened:
                     return False
                 method, path, options = made
                 await fetch(client, method, self.target.base + path, **options)
