@@ -26,9 +26,17 @@ def zone_of_targets(ctx, where: str | None = None) -> str:
 
 def victims(ctx, *services: str, where: str | None = None) -> list:
     """Hosts that offer one of the services, in the zone that is attacked (or the other one, if nobody there does)."""
+
     def inside(zone):
-        return [h for h in ctx.site.hosts if h is not ctx.host and h.zone == zone and h.role != "attacker"
-                and any(h.offers(name) for name in services)]
+        return [
+            h
+            for h in ctx.site.hosts
+            if h is not ctx.host
+            and h.zone == zone
+            and h.role != "attacker"
+            and any(h.offers(name) for name in services)
+        ]
+
     zone = zone_of_targets(ctx, where)
     found = inside(zone)
     if not found and where is None and ctx.host.zone == "lan":

