@@ -52,8 +52,17 @@ class Names(AbstractResolver):
             self._known[host] = (time.monotonic() + NAME_TTL_S, addresses)
         if not addresses:
             raise OSError(f"no address for {host}")
-        return [{"hostname": host, "host": each, "port": port, "family": socket.AF_INET6 if ":" in each else socket.AF_INET,
-                 "proto": 0, "flags": socket.AI_NUMERICHOST} for each in addresses]
+        return [
+            {
+                "hostname": host,
+                "host": each,
+                "port": port,
+                "family": socket.AF_INET6 if ":" in each else socket.AF_INET,
+                "proto": 0,
+                "flags": socket.AI_NUMERICHOST,
+            }
+            for each in addresses
+        ]
 
     async def _ask(self, host):
         six = []
@@ -73,14 +82,28 @@ class Names(AbstractResolver):
 def web_session(ctx, *, names=None, per_server=6, keepalive_s=30, timeout_s=60, headers=None):
     """An aiohttp session of this host; close it with `async with`."""
     rng = random.Random(f"{ctx.host.seed}/browser")
-    usual = {"User-Agent": rng.choice(AGENTS), "Accept-Language": rng.choice(("en", "de,en;q=0.8", "fr-FR,fr;q=0.9,en;q=0.5")),
-             "Accept-Encoding": rng.choice(("gzip, deflate", "identity"))}
+    usual = {
+        "User-Agent": rng.choice(AGENTS),
+        "Accept-Language": rng.choice(("en", "de,en;q=0.8", "fr-FR,fr;q=0.9,en;q=0.5")),
+        "Accept-Encoding": rng.choice(("gzip, deflate", "identity")),
+    }
     if rng.random() < 0.6:
         usual["Cookie"] = f"session={rng.randbytes(rng.randint(8, 400)).hex()}"
-    connector = aiohttp.TCPConnector(resolver=names or Names(ctx), use_dns_cache=False, limit=40, limit_per_host=per_server,
-                                     keepalive_timeout=keepalive_s, ssl=client_tls(ctx))
-    return aiohttp.ClientSession(connector=connector, headers=usual | (headers or {}), cookie_jar=aiohttp.DummyCookieJar(),
-                                 timeout=aiohttp.ClientTimeout(total=timeout_s, connect=12), auto_decompress=False)
+    connector = aiohttp.TCPConnector(
+        resolver=names or Names(ctx),
+        use_dns_cache=False,
+        limit=40,
+        limit_per_host=per_server,
+        keepalive_timeout=keepalive_s,
+        ssl=client_tls(ctx),
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        headers=usual | (headers or {}),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=timeout_s, connect=12),
+        auto_decompress=False,
+    )
 
 
 async def drain(response, *, rate=0, ctx=None, most=1 << 30):

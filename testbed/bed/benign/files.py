@@ -3,7 +3,6 @@
 Owns: those behaviours. In: ftp and smb hosts, the company's accounts. Out: FTP control and data flows, SMB flows.
 """
 
-
 import aioftp
 
 from ..catalog import benign
@@ -13,6 +12,7 @@ from .people import find, jobs, log_uniform, peers, sessions
 @benign("ftp-transfer", tool="aioftp")
 async def ftp(ctx, per_min):
     """Lists, downloads and uploads over passive FTP, 1 kB to 5 MB each. About 6 flows a session."""
+
     async def session(one):
         servers = peers(one, "ftp")
         if not servers:
@@ -53,8 +53,14 @@ async def ftp(ctx, per_min):
 @benign("smb-browse", tool="smbclient")
 async def smb_browse(ctx, per_min):
     """Somebody looks through shares: lists shares and folders, with pauses. About 3 flows a session; a program each."""
+
     async def session(one):
-        await _smb(one, ["ls", "ls *.pdf", "du", "pwd", "allinfo .", "volume"], one.rng.randint(1, 6), share=one.rng.choice(("files", "public", "IPC$", "")))
+        await _smb(
+            one,
+            ["ls", "ls *.pdf", "du", "pwd", "allinfo .", "volume"],
+            one.rng.randint(1, 6),
+            share=one.rng.choice(("files", "public", "IPC$", "")),
+        )
 
     await sessions(ctx, per_min, 2.5, session, most=2)
 
@@ -62,13 +68,19 @@ async def smb_browse(ctx, per_min):
 @benign("smb-copy", tool="smbclient")
 async def smb_copy(ctx, per_min):
     """Files of 1 kB to 8 MB to and from a share. About 2 flows a session; a program each."""
+
     async def session(one):
         path = one.directory / f"copy-{one.rng.getrandbits(32):x}"
         with open(path, "wb") as file:
             file.truncate(round(log_uniform(one.rng, 1_000, 8_000_000)))
         name = f"{one.host.name}-{one.rng.randrange(6)}.dat"
         try:
-            await _smb(one, [f"put {path} {name}", f"get {name} /dev/null", "ls", f"rename {name} {name}.old"], one.rng.randint(1, 5), share="files")
+            await _smb(
+                one,
+                [f"put {path} {name}", f"get {name} /dev/null", "ls", f"rename {name} {name}.old"],
+                one.rng.randint(1, 5),
+                share="files",
+            )
         finally:
             path.unlink(missing_ok=True)
 
@@ -95,5 +107,9 @@ async def _smb(ctx, commands, count, share):
             if pauses:
                 lines.append(f"!sleep {min(ctx.rng.expovariate(1 / pauses), 60):.1f}")
         process_input = ("\n".join([*lines, "exit"]) + "\n").encode()
-    await ctx.run(["smbclient", *command, "-I", found, "-p", str(port), "-m", ctx.rng.choice(("SMB2", "SMB3")), *login], stdin=process_input,
-                  to=[(found, str(port), "tcp")], timeout_s=120)
+    await ctx.run(
+        ["smbclient", *command, "-I", found, "-p", str(port), "-m", ctx.rng.choice(("SMB2", "SMB3")), *login],
+        stdin=process_input,
+        to=[(found, str(port), "tcp")],
+        timeout_s=120,
+    )

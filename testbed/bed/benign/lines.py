@@ -36,8 +36,11 @@ class Lines:
 async def conversation(ctx, address, port, *, tls=False):
     """Opens a conversation and closes it at the end."""
     reader, writer = await asyncio.wait_for(
-        asyncio.open_connection(address, port, limit=LINE_MAX, ssl=client_tls(ctx) if tls else None,
-                                server_hostname="mail.example" if tls else None), 20)
+        asyncio.open_connection(
+            address, port, limit=LINE_MAX, ssl=client_tls(ctx) if tls else None, server_hostname="mail.example" if tls else None
+        ),
+        20,
+    )
     try:
         yield Lines(ctx, reader, writer)
     finally:

@@ -27,6 +27,7 @@ def _port(server, name):
 @benign("mail-send", tool="asyncio")
 async def send(ctx, per_min):
     """Messages of 1 kB to 5 MB: submission with STARTTLS and AUTH by people, port 25 by machines. About 2 flows a message."""
+
     async def session(one):
         servers = peers(one, "mail")
         if not servers:

@@ -16,7 +16,23 @@ from ..catalog import benign
 from .browsers import client_tls
 from .people import find, jobs, log_uniform, peers, sessions
 
-_LABELS = ("www", "mail", "api", "static", "img", "cdn", "update", "time", "login", "ads", "track", "assets", "wpad", "isatap", "intranet")
+_LABELS = (
+    "www",
+    "mail",
+    "api",
+    "static",
+    "img",
+    "cdn",
+    "update",
+    "time",
+    "login",
+    "ads",
+    "track",
+    "assets",
+    "wpad",
+    "isatap",
+    "intranet",
+)
 _TOPS = ("com", "net", "org", "io", "test", "local", "lan", "example")
 
 
@@ -32,18 +48,24 @@ def question(ctx):
     if draw < 0.65:
         return rng.choice(site.hosts).fqdn, rng.choice(("A", "AAAA"))
     if draw < 0.72:
-        return str(dnslib.DNSLabel(".".join(reversed(rng.choice(site.hosts).address.split("."))) + ".in-addr.arpa")).rstrip("."), "PTR"
+        return str(dnslib.DNSLabel(".".join(reversed(rng.choice(site.hosts).address.split("."))) + ".in-addr.arpa")).rstrip(
+            "."
+        ), "PTR"
     if draw < 0.78:
         return f"_{rng.choice(('ldap', 'imap', 'sip', 'kerberos'))}._{rng.choice(('tcp', 'udp'))}.{site.domain}", "SRV"
     if draw < 0.88:
         # A search domain tried behind a name that is not there.
         return f"{rng.choice(_LABELS)}.{rng.choice((site.domain, rng.choice(site.hosts).domain))}", rng.choice(("A", "AAAA"))
-    return f"{rng.choice(_LABELS)}{rng.randrange(1000)}.{rng.choice('abcxyz')}{rng.randrange(100)}.{rng.choice(_TOPS)}", rng.choice(("A", "AAAA", "MX", "TXT"))
+    return (
+        f"{rng.choice(_LABELS)}{rng.randrange(1000)}.{rng.choice('abcxyz')}{rng.randrange(100)}.{rng.choice(_TOPS)}",
+        rng.choice(("A", "AAAA", "MX", "TXT")),
+    )
 
 
 @benign("dns-names", tool="dnslib")
 async def dns_names(ctx, per_min):
     """Lookups in bursts: A and AAAA pairs, MX, PTR, TXT, SRV, misses. One flow a lookup; now and then one socket for many."""
+
     async def burst(one):
         for _ in range(min(1 + int(one.rng.expovariate(0.4)), 30)):
             name, kind = question(one)
@@ -91,6 +113,7 @@ async def _asking(server):
 @benign("doh", tool="httpx")
 async def doh(ctx, per_min):
     """Many questions over one long HTTP/2 connection. About 2 flows a session of up to ten minutes."""
+
     async def session(one):
         servers = peers(one, "doh")
         if not servers:
@@ -100,8 +123,13 @@ async def doh(ctx, per_min):
         url = f"https://{f'[{found}]' if ':' in found else found}:{server.port('doh', 443)}/dns-query"
         headers = {"accept": "application/dns-message", "content-type": "application/dns-message", "host": server.fqdn}
         pause_s, get = log_uniform(one.rng, 0.2, 15), one.rng.random() < 0.5
-        async with httpx.AsyncClient(http2=True, verify=client_tls(one), timeout=15, headers=headers,
-                                     limits=httpx.Limits(keepalive_expiry=one.rng.choice((20, 60, 300)))) as web:
+        async with httpx.AsyncClient(
+            http2=True,
+            verify=client_tls(one),
+            timeout=15,
+            headers=headers,
+            limits=httpx.Limits(keepalive_expiry=one.rng.choice((20, 60, 300))),
+        ) as web:
             for _ in range(one.rng.randint(3, 80)):
                 name, kind = question(one)
                 data = dnslib.DNSRecord.question(name, kind).pack()
@@ -120,16 +148,7 @@ async def doh(ctx, per_min):
 @benign("lan-discovery", tool="asyncio")
 async def discovery(ctx, per_min):
     """mDNS, SSDP, LLMNR, NetBIOS names and DHCP requests to groups and to everyone. One flow each (nobody answers)."""
-    broadcast = str(ctx.site.lan4.broadcast_address)
-    name = ctx.host.name.encode()
-    kinds = ctx.rng.sample((
-        ("224.0.0.251", 5353, 5353, lambda r: dnslib.DNSRecord.question(r.choice(("_ipp._tcp.local", "_airplay._tcp.local", "_googlecast._tcp.local")), "PTR").pack(), (1, 3)),
-        ("239.255.255.250", 1900, 0, lambda r: b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: \"ssdp:discover\"\r\nMX: 2\r\nST: " + r.choice((b"ssdp:all", b"upnp:rootdevice", b"urn:dial-multiscreen-org:service:dial:1")) + b"\r\n\r\n", (1, 4)),
-        ("224.0.0.252", 5355, 0, lambda r: dnslib.DNSRecord.question(r.choice(("wpad", "printer", "fileserver")), r.choice(("A", "AAAA"))).pack(), (1, 2)),
-        (broadcast, 137, 137, lambda r: struct.pack(">HHHHHH", r.getrandbits(16), 0x110, 1, 0, 0, 0) + b"\x20" + b"CKAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" + b"\0\0\x20\0\x01", (1, 3)),
-        (broadcast, 138, 138, lambda r: b"\x11\x0e" + r.randbytes(2) + name.ljust(190, b"\0"), (1, 1)),
-        ("255.255.255.255", 67, 68, lambda r: b"\x01\x01\x06\x00" + r.randbytes(4) + bytes(28) + bytes.fromhex(ctx.host.mac.replace(":", "")) + bytes(10 + 192) + b"c\x82Sc\x35\x01\x03\xff" + bytes(60), (1, 2)),
-    ), k=ctx.rng.randint(2, 6))
+    kinds = ctx.rng.sample(_announcements(ctx), k=ctx.rng.randint(2, 6))
 
     async def announce(one):
         group, port, source_port, text, times = one.rng.choice(kinds)
@@ -147,3 +166,44 @@ async def discovery(ctx, per_min):
                 await one.sleep(one.rng.choice((0.25, 0.75, 1, 3)))
 
     await (jobs if ctx.rng.random() < 0.5 else sessions)(ctx, per_min, 1, announce)
+
+
+def _announcements(ctx):
+    """Group, port, own port (0: any), text, how often at least and at most."""
+    broadcast, name, mac = (
+        str(ctx.site.lan4.broadcast_address),
+        ctx.host.name.encode(),
+        bytes.fromhex(ctx.host.mac.replace(":", "")),
+    )
+
+    def mdns(rng):
+        return dnslib.DNSRecord.question(
+            rng.choice(("_ipp._tcp.local", "_airplay._tcp.local", "_googlecast._tcp.local")), "PTR"
+        ).pack()
+
+    def ssdp(rng):
+        target = rng.choice((b"ssdp:all", b"upnp:rootdevice", b"urn:dial-multiscreen-org:service:dial:1"))
+        return (
+            b'M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: "ssdp:discover"\r\nMX: 2\r\nST: ' + target + b"\r\n\r\n"
+        )
+
+    def llmnr(rng):
+        return dnslib.DNSRecord.question(rng.choice(("wpad", "printer", "fileserver")), rng.choice(("A", "AAAA"))).pack()
+
+    def netbios_name(rng):
+        return struct.pack(">HHHHHH", rng.getrandbits(16), 0x110, 1, 0, 0, 0) + b"\x20CK" + b"A" * 30 + b"\0\0\x20\0\x01"
+
+    def netbios_datagram(rng):
+        return b"\x11\x0e" + rng.randbytes(2) + name.ljust(190, b"\0")
+
+    def dhcp(rng):
+        return b"\x01\x01\x06\x00" + rng.randbytes(4) + bytes(20) + mac + bytes(202) + b"c\x82Sc\x35\x01\x03\xff" + bytes(60)
+
+    return (
+        ("224.0.0.251", 5353, 5353, mdns, (1, 3)),
+        ("239.255.255.250", 1900, 0, ssdp, (1, 4)),
+        ("224.0.0.252", 5355, 0, llmnr, (1, 2)),
+        (broadcast, 137, 137, netbios_name, (1, 3)),
+        (broadcast, 138, 138, netbios_datagram, (1, 1)),
+        ("255.255.255.255", 67, 68, dhcp, (1, 2)),
+    )

@@ -22,6 +22,7 @@ NTP_EPOCH_S = 2_208_988_800
 @benign("websocket-chat", tool="websockets")
 async def chat(ctx, per_min):
     """A chat window: messages in spells, pings, minutes to half an hour. About 2 flows a session."""
+
     async def session(one):
         servers = peers(one, "websocket")
         if not servers:
@@ -33,8 +34,16 @@ async def chat(ctx, per_min):
         talk_s = log_uniform(one.rng, 1, 60)
         end_us = one.now_us() + 1e6 * min(log_uniform(one.rng, 20, 1800), max(one.left_s - 5, 5))
         try:
-            async with connect(address, ssl=client_tls(one) if tls else None, ping_interval=one.rng.choice((None, 15, 20, 30)), open_timeout=15,
-                               close_timeout=5, proxy=None, compression=one.rng.choice((None, "deflate"))) as socket:
+            async with connect(
+                address,
+                ssl=client_tls(one) if tls else None,
+                ping_interval=one.rng.choice((None, 15, 20, 30)),
+                open_timeout=15,
+                close_timeout=5,
+                proxy=None,
+                compression=one.rng.choice((None, "deflate")),
+            ) as socket:
+
                 async def read():
                     with contextlib.suppress(websockets.WebSocketException, OSError):
                         async for _ in socket:
@@ -72,7 +81,9 @@ class _Datagrams(asyncio.DatagramProtocol):
 
 
 async def _datagrams(found, port, *, source=None):
-    _, protocol = await asyncio.get_running_loop().create_datagram_endpoint(_Datagrams, remote_addr=(found, port), local_addr=source)
+    _, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
+        _Datagrams, remote_addr=(found, port), local_addr=source
+    )
     return protocol
 
 
@@ -116,8 +127,23 @@ async def ping(ctx, per_min):
                 return
             found = host.address6 if host.address6 and one.host.address6 and one.rng.random() < 0.25 else host.address
         count, gap_s = one.rng.choice((1, 3, 4, 4, 5, 10, 30)), one.rng.choice((0.2, 1, 1, 1, 2))
-        await one.run(["ping", "-n", "-c", str(count), "-i", str(gap_s), "-s", str(one.rng.choice((56, 56, 32, 8, 1000, 1400))), "-W", "2", found],
-                      to=[(found, "", "icmp")], timeout_s=count * gap_s + 10)
+        await one.run(
+            [
+                "ping",
+                "-n",
+                "-c",
+                str(count),
+                "-i",
+                str(gap_s),
+                "-s",
+                str(one.rng.choice((56, 56, 32, 8, 1000, 1400))),
+                "-W",
+                "2",
+                found,
+            ],
+            to=[(found, "", "icmp")],
+            timeout_s=count * gap_s + 10,
+        )
 
     await (jobs if ctx.rng.random() < 0.5 else sessions)(ctx, per_min, 1, run)
 
@@ -125,6 +151,7 @@ async def ping(ctx, per_min):
 @benign("sip-call", tool="asyncio")
 async def call(ctx, per_min, seconds=None):
     """Registers, rings, talks with RTP both ways for 10 to 60 seconds (option seconds). About 4 flows; 100 packets a second."""
+
     async def session(one):
         servers = peers(one, "sip")
         if not servers:
@@ -146,10 +173,13 @@ async def call(ctx, per_min, seconds=None):
 def _request(ctx, sip, method, server, call, number, *, more="", body=""):
     me = ctx.host.address
     port = sip.transport.get_extra_info("sockname")[1]
-    sip.transport.sendto((
-        f"{method} sip:200@{server.address} SIP/2.0\r\nVia: SIP/2.0/UDP {me}:{port};branch=z9hG4bK{number}{call[:8]}\r\nMax-Forwards: 70\r\n"
-        f"From: <sip:{ctx.host.name}@{server.address}>;tag={call[:6]}\r\nTo: <sip:200@{server.address}>\r\nCall-ID: {call}\r\nCSeq: {number} {method}\r\n"
-        f"Contact: <sip:{ctx.host.name}@{me}:{port}>\r\nUser-Agent: phone/{ctx.host.seed % 90}\r\n{more}Content-Length: {len(body)}\r\n\r\n{body}").encode())
+    sip.transport.sendto(
+        (
+            f"{method} sip:200@{server.address} SIP/2.0\r\nVia: SIP/2.0/UDP {me}:{port};branch=z9hG4bK{number}{call[:8]}\r\nMax-Forwards: 70\r\n"
+            f"From: <sip:{ctx.host.name}@{server.address}>;tag={call[:6]}\r\nTo: <sip:200@{server.address}>\r\nCall-ID: {call}\r\nCSeq: {number} {method}\r\n"
+            f"Contact: <sip:{ctx.host.name}@{me}:{port}>\r\nUser-Agent: phone/{ctx.host.seed % 90}\r\n{more}Content-Length: {len(body)}\r\n\r\n{body}"
+        ).encode()
+    )
 
 
 async def _answer(sip, *, timeout_s=8):
@@ -164,14 +194,30 @@ async def _register(ctx, sip, server):
     name = f"{ctx.rng.getrandbits(64):x}"
     _request(ctx, sip, "REGISTER", server, name, 1)
     if "401" in (await _answer(sip))[:12]:
-        _request(ctx, sip, "REGISTER", server, name, 2, more=f'Authorization: Digest username="{ctx.host.name}", response="{ctx.rng.getrandbits(128):032x}"\r\n')
+        _request(
+            ctx,
+            sip,
+            "REGISTER",
+            server,
+            name,
+            2,
+            more=f'Authorization: Digest username="{ctx.host.name}", response="{ctx.rng.getrandbits(128):032x}"\r\n',
+        )
         await _answer(sip)
 
 
 async def _call(ctx, sip, server, seconds):
     name, payload = f"{ctx.rng.getrandbits(64):x}", ctx.rng.choice((160, 160, 20, 33))
-    _request(ctx, sip, "INVITE", server, name, 1, more="Content-Type: application/sdp\r\n",
-             body=f"v=0\r\no=- 1 1 IN IP4 {ctx.host.address}\r\ns=-\r\nc=IN IP4 {ctx.host.address}\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\na=x-payload:{payload}\r\n")
+    _request(
+        ctx,
+        sip,
+        "INVITE",
+        server,
+        name,
+        1,
+        more="Content-Type: application/sdp\r\n",
+        body=f"v=0\r\no=- 1 1 IN IP4 {ctx.host.address}\r\ns=-\r\nc=IN IP4 {ctx.host.address}\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\na=x-payload:{payload}\r\n",
+    )
     port = int(next(iter(re.findall(r"m=audio (\d+)", await _answer(sip, timeout_s=20))), "0"))
     _request(ctx, sip, "ACK", server, name, 1)
     if not port:
@@ -194,6 +240,7 @@ async def _call(ctx, sip, server, seconds):
 @benign("vpn-session", tool="openvpn")
 async def vpn(ctx, per_min):
     """An OpenVPN tunnel for two to twenty minutes with a user inside it. One flow; a program and a Python process each."""
+
     async def session(one):
         servers = peers(one, "vpn")
         if not servers:
@@ -206,14 +253,40 @@ async def vpn(ctx, per_min):
             return
         seconds = min(log_uniform(one.rng, 60, 1200), max(one.left_s - 8, 5))
         start_us = one.now_us()
-        tunnel = await one.start(["openvpn", "--client", "--dev", "tun", "--proto", f"{protocol}{'-client' if protocol == 'tcp' else ''}",
-                                  "--remote", found, port, "--nobind", "--cert", keys / "client.pem", "--key", keys / "client.key",
-                                  "--peer-fingerprint", (keys / "server.print").read_text(), "--disable-dco", "--route-nopull",
-                                  "--keepalive", one.rng.choice((5, 10, 30)), "120", "--verb", "1"])
+        tunnel = await one.start(
+            [
+                "openvpn",
+                "--client",
+                "--dev",
+                "tun",
+                "--proto",
+                f"{protocol}{'-client' if protocol == 'tcp' else ''}",
+                "--remote",
+                found,
+                port,
+                "--nobind",
+                "--cert",
+                keys / "client.pem",
+                "--key",
+                keys / "client.key",
+                "--peer-fingerprint",
+                (keys / "server.print").read_text(),
+                "--disable-dco",
+                "--route-nopull",
+                "--keepalive",
+                one.rng.choice((5, 10, 30)),
+                "120",
+                "--verb",
+                "1",
+            ]
+        )
         try:
             # What goes through the tunnel is not on the wire as itself: no truth of its own.
-            await one.run([one.bed.python, "-m", "bed.services.vpn_traffic", "use", VPN_SERVER, VPN_ECHO, one.rng.getrandbits(32), seconds],
-                          env={"PYTHONPATH": str(one.bed.root)}, timeout_s=seconds + 5)
+            await one.run(
+                [one.bed.python, "-m", "bed.services.vpn_traffic", "use", VPN_SERVER, VPN_ECHO, one.rng.getrandbits(32), seconds],
+                env={"PYTHONPATH": str(one.bed.root)},
+                timeout_s=seconds + 5,
+            )
         finally:
             if tunnel.returncode is None:
                 tunnel.terminate()

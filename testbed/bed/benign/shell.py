@@ -14,24 +14,62 @@ import asyncssh
 from ..catalog import benign
 from .people import find, jobs, log_uniform, peers, sessions
 
-_COMMANDS = ("ls -la /etc", "ps", "uptime", "df", "cat /etc/hosts", "id", "date", "ls -R /usr/share/doc | head -200", "free", "echo done",
-             "cat /etc/services", "find /usr/lib -maxdepth 2 | head -500", "w", "head -c 3000 /dev/zero | od")
+_COMMANDS = (
+    "ls -la /etc",
+    "ps",
+    "uptime",
+    "df",
+    "cat /etc/hosts",
+    "id",
+    "date",
+    "ls -R /usr/share/doc | head -200",
+    "free",
+    "echo done",
+    "cat /etc/services",
+    "find /usr/lib -maxdepth 2 | head -500",
+    "w",
+    "head -c 3000 /dev/zero | od",
+)
 # Every client and every server of the site can speak the first.
 _CIPHERS = (["aes128-ctr"], ["aes256-gcm@openssh.com", "aes128-ctr"], ["chacha20-poly1305@openssh.com", "aes128-ctr"], ())
 FAULTS = (asyncssh.Error,)
-OPENSSH = ("-F", "/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes",
-           "-o", "ConnectTimeout=20", "-o", "LogLevel=ERROR")
+OPENSSH = (
+    "-F",
+    "/dev/null",
+    "-o",
+    "StrictHostKeyChecking=no",
+    "-o",
+    "UserKnownHostsFile=/dev/null",
+    "-o",
+    "BatchMode=yes",
+    "-o",
+    "ConnectTimeout=20",
+    "-o",
+    "LogLevel=ERROR",
+)
 
 
 def login(ctx, found, port, user, password):
-    """An asyncssh connection as the host's client makes it: ciphers, compression and keep-alives are the host's. No password: its key."""
+    """An asyncssh connection with the habits of the host's client. Without a password: with the host's key."""
     habits = ctx.host.seed
     options = {"encryption_algs": list(_CIPHERS[habits % 4])} if _CIPHERS[habits % 4] else {}
     options |= {"password": password, "client_keys": None} if password else {"client_keys": [str(key_of(ctx, user))]}
-    return asyncssh.connect(found, port, username=user, known_hosts=None, config=None, agent_path=None,
-                            preferred_auth=["password" if password else "publickey"], keepalive_interval=(0, 15, 60)[habits % 3], connect_timeout=20, login_timeout=60,
-                            client_version=("OpenSSH_9.2p1", "PuTTY_Release_0.81", "OpenSSH_8.9p1")[habits // 7 % 3],
-                            server_host_key_algs=["ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-256"], gss_host=None, **options)
+    return asyncssh.connect(
+        found,
+        port,
+        username=user,
+        known_hosts=None,
+        config=None,
+        agent_path=None,
+        preferred_auth=["password" if password else "publickey"],
+        keepalive_interval=(0, 15, 60)[habits % 3],
+        connect_timeout=20,
+        login_timeout=60,
+        client_version=("OpenSSH_9.2p1", "PuTTY_Release_0.81", "OpenSSH_8.9p1")[habits // 7 % 3],
+        server_host_key_algs=["ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-256"],
+        gss_host=None,
+        **options,
+    )
 
 
 def key_of(ctx, user):
@@ -54,8 +92,17 @@ def key_of(ctx, user):
 def _openssh(ctx, port, user, *, port_flag="-p"):
     """Options of OpenSSH's programs as this host's people set them."""
     habits = ctx.host.seed
-    return [*OPENSSH, "-i", key_of(ctx, user), port_flag, str(port), "-o", f"ServerAliveInterval={(0, 30, 60)[habits % 3]}",
-            *(["-C"] if habits % 5 == 0 else []), *(["-c", ",".join(_CIPHERS[habits % 4])] if _CIPHERS[habits % 4] else [])]
+    return [
+        *OPENSSH,
+        "-i",
+        key_of(ctx, user),
+        port_flag,
+        str(port),
+        "-o",
+        f"ServerAliveInterval={(0, 30, 60)[habits % 3]}",
+        *(["-C"] if habits % 5 == 0 else []),
+        *(["-c", ",".join(_CIPHERS[habits % 4])] if _CIPHERS[habits % 4] else []),
+    ]
 
 
 def _server(ctx):
@@ -66,17 +113,20 @@ def _server(ctx):
 
 def _as(session):
     """A session in which what asyncssh calls an error is network trouble."""
+
     async def call(one):
         try:
             await session(one)
         except FAULTS as error:
             raise OSError(str(error)) from error
+
     return call
 
 
 @benign("ssh-interactive", tool="asyncssh")
 async def interactive(ctx, per_min):
     """Somebody types at a shell: keys with human gaps, output, pauses to think, one to fifteen minutes. About 2 flows."""
+
     async def session(one):
         server = _server(one)
         if server is None:
@@ -158,7 +208,9 @@ async def scripted(ctx, per_min):
 
         async def visit(server):
             try:
-                async with login(one, await find(one, server), server.port("sshd", 22), user, None if keys else password) as shell:
+                async with login(
+                    one, await find(one, server), server.port("sshd", 22), user, None if keys else password
+                ) as shell:
                     for _ in range(one.rng.randint(1, 6)):
                         await shell.run(one.rng.choice(_COMMANDS), timeout=20)
             except (*FAULTS, OSError):
@@ -177,6 +229,7 @@ async def scripted(ctx, per_min):
 @benign("scp-sftp", tool="asyncssh")
 async def sftp(ctx, per_min):
     """Files over SFTP, up and down, 1 kB to 10 MB; some sit idle afterwards. About 2 flows a session."""
+
     async def session(one):
         server = _server(one)
         if server is None:
@@ -185,10 +238,16 @@ async def sftp(ctx, per_min):
         if one.host.seed % 2:
             await _scp(one, await find(one, server), server.port("sshd", 22), user)
             return
-        async with login(one, await find(one, server), server.port("sshd", 22), user, password) as shell, shell.start_sftp_client() as files:
+        async with (
+            login(one, await find(one, server), server.port("sshd", 22), user, password) as shell,
+            shell.start_sftp_client() as files,
+        ):
             await files.listdir("/etc")
             for number in range(one.rng.choice((1, 1, 2, 8))):
-                size, name = round(log_uniform(one.rng, 1_000, 10_000_000)), f"/tmp/{one.host.name}-{one.rng.getrandbits(32):x}-{number}"
+                size, name = (
+                    round(log_uniform(one.rng, 1_000, 10_000_000)),
+                    f"/tmp/{one.host.name}-{one.rng.getrandbits(32):x}-{number}",
+                )
                 async with files.open(name, "wb") as file:
                     for start in range(0, size, 262_144):
                         await file.write(bytes(min(262_144, size - start)))
@@ -213,7 +272,11 @@ async def _scp(ctx, found, port, user):
                 file.truncate(round(log_uniform(ctx.rng, 1_000, 10_000_000)))
             ends = [there, path] if number and ctx.rng.random() < 0.5 else [path, there]
             limit = ctx.rng.choice(([], [], ["-l", "8000"]))
-            await ctx.run(["scp", "-q", *limit, *_openssh(ctx, port, user, port_flag="-P"), *ends], to=[(found, str(port), "tcp")], timeout_s=90)
+            await ctx.run(
+                ["scp", "-q", *limit, *_openssh(ctx, port, user, port_flag="-P"), *ends],
+                to=[(found, str(port), "tcp")],
+                timeout_s=90,
+            )
             await ctx.sleep(ctx.rng.expovariate(1 / 5))
     finally:
         path.unlink(missing_ok=True)

@@ -112,7 +112,8 @@ async def _page(ctx, web, url):
 
 @benign("web-browse-h2", tool="httpx")
 async def browse_h2(ctx, per_min):
-    """Pages over one HTTP/2 connection. About 3 flows a session."""
+    """Pages over one HTTP/2 connection. Where the server speaks none, a few of HTTP/1.1. About 7 flows a session."""
+
     async def session(one):
         server = _server(one)
         if server is None:
@@ -120,8 +121,9 @@ async def browse_h2(ctx, per_min):
         found = await find(one, server)
         base = url_of(one, server, "", tls=True).replace(server.fqdn, f"[{found}]" if ":" in found else found)
         limits = httpx.Limits(keepalive_expiry=one.rng.choice((5, 30, 120)))
-        async with httpx.AsyncClient(http2=True, verify=client_tls(one), timeout=30, limits=limits,
-                                     headers={"host": server.fqdn}) as web:
+        async with httpx.AsyncClient(
+            http2=True, verify=client_tls(one), timeout=30, limits=limits, headers={"host": server.fqdn}
+        ) as web:
             number = 0
             for _ in range(min(1 + int(one.rng.expovariate(0.25)), 25)):
                 text = (await web.get(f"{base}/p/{number}.html")).text
@@ -130,12 +132,13 @@ async def browse_h2(ctx, per_min):
                 await one.sleep(min(one.rng.lognormvariate(2, 1), 120))
                 number = int(one.rng.choice(re.findall(r"/p/(\d+)", text) or ["0"]))
 
-    await sessions(ctx, per_min, 3, _tolerant(session))
+    await sessions(ctx, per_min, 7, _tolerant(session))
 
 
 @benign("web-chromium", tool="chromium")
 async def chromium(ctx, per_min):
     """A headless Chromium opens one page of one server. Costs two seconds of CPU: few."""
+
     async def session(one):
         server = _server(one)
         if server is None:
@@ -145,12 +148,29 @@ async def chromium(ctx, per_min):
         url = url_of(one, server, f"/p/{one.rng.randrange(12)}.html", tls=tls)
         folder = tempfile.mkdtemp(dir=one.directory)
         try:
-            await one.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                           "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                           "--disable-dev-shm-usage", "--disable-extensions", "--ignore-certificate-errors",
-                           f"--host-resolver-rules=MAP * {f'[{found}]' if ':' in found else found}", f"--user-data-dir={folder}",
-                           f"--virtual-time-budget={one.rng.randint(1000, 8000)}", "--dump-dom", url],
-                          to=[(found, "", "tcp")], timeout_s=30)
+            await one.run(
+                [
+                    "chromium",
+                    "--headless",
+                    "--no-sandbox",
+                    "--disable-gpu",
+                    "--disable-quic",
+                    "--no-first-run",
+                    "--disable-background-networking",
+                    "--disable-component-update",
+                    "--disable-sync",
+                    "--disable-dev-shm-usage",
+                    "--disable-extensions",
+                    "--ignore-certificate-errors",
+                    f"--host-resolver-rules=MAP * {f'[{found}]' if ':' in found else found}",
+                    f"--user-data-dir={folder}",
+                    f"--virtual-time-budget={one.rng.randint(1000, 8000)}",
+                    "--dump-dom",
+                    url,
+                ],
+                to=[(found, "", "tcp")],
+                timeout_s=30,
+            )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -160,19 +180,29 @@ async def chromium(ctx, per_min):
 @benign("web-curl", tool="curl")
 async def curl(ctx, per_min):
     """Scripts with curl: a page, a header, a form, a file. One connection each; a program each."""
+
     async def session(one):
         server = _server(one)
         if server is None:
             return
         found = await find(one, server)
         tls = one.rng.random() < 0.6
-        url = url_of(one, server, one.rng.choice(("/", "/robots.txt", "/p/1.html", "/f/5000", "/f/200000", "/app/search", "/missing")), tls=tls)
+        url = url_of(
+            one,
+            server,
+            one.rng.choice(("/", "/robots.txt", "/p/1.html", "/f/5000", "/f/200000", "/app/search", "/missing")),
+            tls=tls,
+        )
         parts = urlsplit(url)
         port = parts.port or (443 if tls else 80)
-        options = one.rng.choice(([], ["-I"], ["-d", "a=" + "b" * one.rng.randint(1, 3000)], ["--http1.1"], ["--limit-rate", "50k"], ["-r", "0-999"]))
+        options = one.rng.choice(
+            ([], ["-I"], ["-d", "a=" + "b" * one.rng.randint(1, 3000)], ["--http1.1"], ["--limit-rate", "50k"], ["-r", "0-999"])
+        )
         name = f"[{found}]" if ":" in found else found
         connect = [] if parts.hostname == found else ["--connect-to", f"::{name}:{port}"]
-        await one.run(["curl", "-sk", "-m", "40", "-o", "/dev/null", *connect, *options, url], to=[(found, str(port), "tcp")], timeout_s=45)
+        await one.run(
+            ["curl", "-sk", "-m", "40", "-o", "/dev/null", *connect, *options, url], to=[(found, str(port), "tcp")], timeout_s=45
+        )
 
     await (jobs if ctx.rng.random() < 0.4 else sessions)(ctx, per_min, 2.2, session)
 
@@ -180,6 +210,7 @@ async def curl(ctx, per_min):
 @benign("web-download", tool="aiohttp")
 async def download(ctx, per_min):
     """Files of 50 kB to 20 MB, often slower than the line. About 3 flows a session."""
+
     async def session(one):
         server = _server(one)
         if server is None:
@@ -199,6 +230,7 @@ async def download(ctx, per_min):
 @benign("web-upload", tool="aiohttp")
 async def upload(ctx, per_min):
     """POST and PUT of 1 kB to 3 MB in pieces, some in one go, some in drips. About 3 flows a session."""
+
     async def session(one):
         server = _server(one)
         if server is None:
@@ -228,6 +260,7 @@ async def upload(ctx, per_min):
 @benign("video-stream", tool="aiohttp")
 async def video(ctx, per_min):
     """A player: ranges of a great file every few seconds for up to five minutes, on one kept connection. About 3 flows."""
+
     async def session(one):
         server = _server(one)
         if server is None:
@@ -258,9 +291,14 @@ async def update(ctx, per_min):
         if server is None:
             return
         tls = one.rng.random() < 0.4
-        async with web_session(one, timeout_s=120, per_server=one.rng.choice((1, 4, 10)), headers={"User-Agent": "Debian APT-HTTP/1.3 (2.6.1)"}) as web:
+        async with web_session(
+            one, timeout_s=120, per_server=one.rng.choice((1, 4, 10)), headers={"User-Agent": "Debian APT-HTTP/1.3 (2.6.1)"}
+        ) as web:
+
             async def get(path):
-                async with web.get(url_of(one, server, path, tls=tls), headers={} if kept else {"Connection": "close"}) as response:
+                async with web.get(
+                    url_of(one, server, path, tls=tls), headers={} if kept else {"Connection": "close"}
+                ) as response:
                     await drain(response)
 
             for path in ("/f/1024", "/f/20000", "/f/262144"):
@@ -275,11 +313,13 @@ async def update(ctx, per_min):
 @benign("quic-browse", tool="aioquic")
 async def quic_browse(ctx, per_min):
     """Pages over HTTP/3. About 2 flows a session, one of them QUIC; costs 20 ms of CPU."""
+
     async def session(one):
         from aioquic.asyncio.protocol import QuicConnectionProtocol
         from aioquic.h3.connection import H3_ALPN, H3Connection
         from aioquic.h3.events import DataReceived, HeadersReceived
         from aioquic.quic.configuration import QuicConfiguration
+
         servers = peers(one, "quic")
         if not servers:
             return
@@ -299,17 +339,32 @@ async def quic_browse(ctx, per_min):
             async def get(self, path):
                 stream = self._quic.get_next_available_stream_id()
                 self.waiting[stream] = asyncio.get_running_loop().create_future()
-                self.http.send_headers(stream, [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", server.fqdn.encode()),
-                                                (b":path", path.encode())], end_stream=True)
+                self.http.send_headers(
+                    stream,
+                    [
+                        (b":method", b"GET"),
+                        (b":scheme", b"https"),
+                        (b":authority", server.fqdn.encode()),
+                        (b":path", path.encode()),
+                    ],
+                    end_stream=True,
+                )
                 self.transmit()
                 await asyncio.wait_for(self.waiting[stream], 30)
 
-        configuration = QuicConfiguration(is_client=True, alpn_protocols=H3_ALPN, verify_mode=ssl.CERT_NONE,
-                                          server_name=server.fqdn, idle_timeout=one.rng.choice((15, 30, 60)))
+        configuration = QuicConfiguration(
+            is_client=True,
+            alpn_protocols=H3_ALPN,
+            verify_mode=ssl.CERT_NONE,
+            server_name=server.fqdn,
+            idle_timeout=one.rng.choice((15, 30, 60)),
+        )
         async with _quic(found, server.port("quic", 443), configuration, Client) as client:
             for _ in range(min(1 + int(one.rng.expovariate(0.3)), 12)):
                 await client.get("/page")
-                await asyncio.gather(*(client.get(f"/{round(log_uniform(one.rng, 300, 200_000))}") for _ in range(one.rng.randint(0, 8))))
+                await asyncio.gather(
+                    *(client.get(f"/{round(log_uniform(one.rng, 300, 200_000))}") for _ in range(one.rng.randint(0, 8)))
+                )
                 await one.sleep(min(one.rng.lognormvariate(1.3, 1), 30))
 
     await sessions(ctx, per_min, 2.5, session, most=3)
@@ -319,9 +374,11 @@ async def quic_browse(ctx, per_min):
 async def _quic(found, port, configuration, protocol):
     """aioquic's `connect`, but on a connected socket of the right family, whose address the truth can name."""
     from aioquic.quic.connection import QuicConnection
+
     loop = asyncio.get_running_loop()
     transport, client = await loop.create_datagram_endpoint(
-        lambda: protocol(QuicConnection(configuration=configuration)), remote_addr=(found, port))
+        lambda: protocol(QuicConnection(configuration=configuration)), remote_addr=(found, port)
+    )
     try:
         client.connect((found, port, 0, 0) if ":" in found else (found, port))
         await asyncio.wait_for(client.wait_connected(), 15)
@@ -336,9 +393,11 @@ async def _quic(found, port, configuration, protocol):
 
 def _tolerant(session):
     """The session, whose library's own errors count as network trouble."""
+
     async def call(one):
         try:
             await session(one)
         except (aiohttp.ClientError, httpx.HTTPError) as error:
             raise OSError(str(error)) from error
+
     return call

@@ -14,6 +14,7 @@ ROOM_MAX = 200
 async def main():
     """Serves until it is ended."""
     from websockets.asyncio.server import broadcast, serve
+
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)

@@ -12,7 +12,10 @@ def fill(rng, directory, count):
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o777)
     for number in range(count):
-        path = directory / f"{rng.choice(('report', 'scan', 'plan', 'invoice', 'photo'))}-{number}.{rng.choice(('pdf', 'docx', 'dat', 'jpg'))}"
+        path = (
+            directory
+            / f"{rng.choice(('report', 'scan', 'plan', 'invoice', 'photo'))}-{number}.{rng.choice(('pdf', 'docx', 'dat', 'jpg'))}"
+        )
         with open(path, "wb") as file:
             file.truncate(min(int(rng.lognormvariate(11, 1.8)), 20 << 20))
         path.chmod(0o666)
@@ -34,7 +37,7 @@ listen_port={svc.port(21)}
 background=NO
 local_enable=YES
 write_enable=YES
-anonymous_enable={rng.choice(('YES', 'NO'))}
+anonymous_enable={rng.choice(("YES", "NO"))}
 anon_root={public}
 local_root={files}
 seccomp_sandbox=NO
@@ -45,7 +48,7 @@ pam_service_name=vsftpd
 pasv_min_port=30000
 pasv_max_port=30999
 secure_chroot_dir=/run/vsftpd/empty
-ftpd_banner={rng.choice(('Welcome.', 'Company file exchange.', 'FTP server ready. Authorised use only; everything is logged.'))}
+ftpd_banner={rng.choice(("Welcome.", "Company file exchange.", "FTP server ready. Authorised use only; everything is logged."))}
 max_login_fails={rng.choice((2, 3, 5, 10))}
 delay_failed_login={rng.choice((0, 1, 1, 3))}
 idle_session_timeout={rng.choice((60, 120, 300))}
@@ -66,7 +69,7 @@ async def smb(svc):
     for name in ("private", "state", "cache", "lock", "pid"):
         (directory / name).mkdir(exist_ok=True)
     (directory / "smb.conf").write_text(f"""[global]
-workgroup = {svc.site.domain.split('-')[0].upper()[:12]}
+workgroup = {svc.site.domain.split("-")[0].upper()[:12]}
 server role = standalone server
 server string = {svc.host.name}
 smb ports = {svc.port(445)}
@@ -82,9 +85,9 @@ log level = 0
 load printers = no
 disable spoolss = yes
 printing = bsd
-server min protocol = {rng.choice(('SMB2', 'SMB2_10', 'NT1'))}
-server signing = {rng.choice(('default', 'mandatory'))}
-smb encrypt = {rng.choice(('off', 'if_required', 'if_required'))}
+server min protocol = {rng.choice(("SMB2", "SMB2_10", "NT1"))}
+server signing = {rng.choice(("default", "mandatory"))}
+smb encrypt = {rng.choice(("off", "if_required", "if_required"))}
 deadtime = {rng.choice((0, 5, 15))}
 [files]
 path = {directory}/files
@@ -97,7 +100,9 @@ read only = no
 force user = root
 """)
     # One import instead of a smbpasswd run for each account.
-    (directory / "accounts.txt").write_text("".join(f"{_entry(name, password, 20_000 + n)}\n" for n, (name, password) in enumerate(svc.site.users)))
+    (directory / "accounts.txt").write_text(
+        "".join(f"{_entry(name, password, 20_000 + n)}\n" for n, (name, password) in enumerate(svc.site.users))
+    )
     await svc.once(["pdbedit", "-s", directory / "smb.conf", "-i", f"smbpasswd:{directory}/accounts.txt"])
     await svc.spawn(["smbd", "-F", "--no-process-group", "-s", directory / "smb.conf"])
     await svc.ready(svc.port(445))
@@ -105,4 +110,5 @@ force user = root
 
 def _entry(name, password, uid):
     from impacket.ntlm import compute_nthash
+
     return f"{name}:{uid}:{'X' * 32}:{compute_nthash(password).hex().upper()}:[U          ]:LCT-60000000:"

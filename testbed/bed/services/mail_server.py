@@ -38,8 +38,10 @@ class Server:
     def __init__(self, settings):
         self.settings, self.users = settings, settings["users"]
         self.rng = random.Random(settings["seed"])
-        self.boxes = {user: Mailbox([min(int(self.rng.lognormvariate(9, 1.4)), 5_000_000) for _ in range(self.rng.randint(5, 120))])
-                      for user in self.users}
+        self.boxes = {
+            user: Mailbox([min(int(self.rng.lognormvariate(9, 1.4)), 5_000_000) for _ in range(self.rng.randint(5, 120))])
+            for user in self.users
+        }
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.tls.load_cert_chain(settings["certificate"], settings["key"])
 
@@ -95,8 +97,14 @@ class Smtp(Conversation):
             verb, _, rest = line.partition(" ")
             verb = verb.upper()
             if verb == "EHLO":
-                await self.say(f"250-{name}", "250-PIPELINING", f"250-SIZE {MESSAGE_MAX}", "250-8BITMIME",
-                               *([] if self.encrypted else ["250-STARTTLS"]), "250 AUTH PLAIN LOGIN")
+                await self.say(
+                    f"250-{name}",
+                    "250-PIPELINING",
+                    f"250-SIZE {MESSAGE_MAX}",
+                    "250-8BITMIME",
+                    *([] if self.encrypted else ["250-STARTTLS"]),
+                    "250 AUTH PLAIN LOGIN",
+                )
             elif verb == "HELO":
                 await self.say(f"250 {name}")
             elif verb == "STARTTLS" and not self.encrypted:
@@ -214,15 +222,26 @@ class Imap(Conversation):
         return self.failed >= self.settings["tries"]
 
     async def do_list(self, tag, _rest):
-        await self.say(*(f'* LIST (\\HasNoChildren) "/" "{name}"' for name in ("INBOX", "Sent", "Drafts", "Trash", "Archive")), f"{tag} OK done")
+        await self.say(
+            *(f'* LIST (\\HasNoChildren) "/" "{name}"' for name in ("INBOX", "Sent", "Drafts", "Trash", "Archive")),
+            f"{tag} OK done",
+        )
 
     do_lsub = do_list
 
     async def do_status(self, tag, rest):
-        await self.say(f"* STATUS {rest.split(' ')[0]} (MESSAGES {len(self.box.sizes) if self.box else 0} UNSEEN 1)", f"{tag} OK done")
+        await self.say(
+            f"* STATUS {rest.split(' ')[0]} (MESSAGES {len(self.box.sizes) if self.box else 0} UNSEEN 1)", f"{tag} OK done"
+        )
 
     async def do_select(self, tag, _rest):
-        await self.say(f"* {len(self.box.sizes)} EXISTS", "* 0 RECENT", "* FLAGS (\\Seen \\Deleted)", "* OK [UIDVALIDITY 1]", f"{tag} OK [READ-WRITE] done")
+        await self.say(
+            f"* {len(self.box.sizes)} EXISTS",
+            "* 0 RECENT",
+            "* FLAGS (\\Seen \\Deleted)",
+            "* OK [UIDVALIDITY 1]",
+            f"{tag} OK [READ-WRITE] done",
+        )
 
     do_examine = do_select
 
@@ -240,7 +259,9 @@ class Imap(Conversation):
             if "BODY" in items.upper() and "HEADER" not in items.upper():
                 self.writer.write(f"* {number} FETCH (UID {number} BODY[] {{{size}}}\r\n".encode() + b"m" * size + b")\r\n")
             else:
-                self.writer.write(f"* {number} FETCH (UID {number} RFC822.SIZE {size} FLAGS (\\Seen) ENVELOPE (\"{'h' * (40 + size % 200)}\"))\r\n".encode())
+                self.writer.write(
+                    f'* {number} FETCH (UID {number} RFC822.SIZE {size} FLAGS (\\Seen) ENVELOPE ("{"h" * (40 + size % 200)}"))\r\n'.encode()
+                )
             await self.writer.drain()
         await self.say(f"{tag} OK done")
 
@@ -252,7 +273,9 @@ class Imap(Conversation):
         try:
             while not done.done():
                 told = asyncio.ensure_future(news.wait())
-                await asyncio.wait({done, told}, timeout=self.settings["still_here_s"] or None, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    {done, told}, timeout=self.settings["still_here_s"] or None, return_when=asyncio.FIRST_COMPLETED
+                )
                 told.cancel()
                 if done.done():
                     break

@@ -14,9 +14,14 @@ DELEGATED = ("c2-dns", "sink")
 @service("resolver")
 async def resolver(svc):
     """The LAN's resolver: knows the company's own names, asks the internet for the rest."""
-    lines = [f"cache-size={svc.rng.choice((0, 150, 1000, 5000))}", f"local=/{svc.site.domain}/", f"domain={svc.site.domain}",
-             f"local=/{svc.site.lan4[0].reverse_pointer.split('.', 2)[2]}/",
-             f"neg-ttl={svc.rng.choice((10, 60, 300))}", "filterwin2k" if svc.rng.random() < 0.3 else "domain-needed"]
+    lines = [
+        f"cache-size={svc.rng.choice((0, 150, 1000, 5000))}",
+        f"local=/{svc.site.domain}/",
+        f"domain={svc.site.domain}",
+        f"local=/{svc.site.lan4[0].reverse_pointer.split('.', 2)[2]}/",
+        f"neg-ttl={svc.rng.choice((10, 60, 300))}",
+        "filterwin2k" if svc.rng.random() < 0.3 else "domain-needed",
+    ]
     lines += [f"server={host.address}" for host in svc.site.servers("internet-dns")]
     lines += [_record(host) for host in svc.site.hosts if host.zone == "lan"]
     for host in svc.site.servers("mail", "lan"):
@@ -56,7 +61,20 @@ def _record(host):
 
 async def _start(svc, lines):
     path = svc.directory / "dnsmasq.conf"
-    path.write_text("\n".join(["no-resolv", "no-hosts", "user=root", "no-daemon", f"pid-file={svc.directory}/pid",
-                               "dns-forward-max=2000", f"edns-packet-max={svc.rng.choice((1232, 4096))}", *lines]) + "\n")
+    path.write_text(
+        "\n".join(
+            [
+                "no-resolv",
+                "no-hosts",
+                "user=root",
+                "no-daemon",
+                f"pid-file={svc.directory}/pid",
+                "dns-forward-max=2000",
+                f"edns-packet-max={svc.rng.choice((1232, 4096))}",
+                *lines,
+            ]
+        )
+        + "\n"
+    )
     await svc.spawn(["dnsmasq", f"--conf-file={path}"])
     await svc.ready(53)

@@ -16,6 +16,7 @@ def protocol(seed):
     from aioquic.asyncio import QuicConnectionProtocol
     from aioquic.h3.connection import H3Connection
     from aioquic.h3.events import HeadersReceived
+
     rng = random.Random(seed)
 
     class Connection(QuicConnectionProtocol):
@@ -43,6 +44,7 @@ async def main():
     from aioquic.asyncio import serve
     from aioquic.h3.connection import H3_ALPN
     from aioquic.quic.configuration import QuicConfiguration
+
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--certificate", required=True)

@@ -34,7 +34,14 @@ class Media(asyncio.DatagramProtocol):
         for step in range(CALL_MAX_S * 50):
             # Talkers pause for a second or two.
             if step % 75 or self.rng.random() >= self.silence:
-                self.transport.sendto(bytes((0x80, kind)) + ((number + step) % 65536).to_bytes(2) + (step * 160 % 2**32).to_bytes(4) + source + bytes(self.payload), address)
+                self.transport.sendto(
+                    bytes((0x80, kind))
+                    + ((number + step) % 65536).to_bytes(2)
+                    + (step * 160 % 2**32).to_bytes(4)
+                    + source
+                    + bytes(self.payload),
+                    address,
+                )
                 await asyncio.sleep(max(start + 0.02 * step - loop.time(), 0))
             else:
                 pause_s = self.rng.uniform(0.5, 3)
@@ -64,7 +71,10 @@ class Registrar(asyncio.DatagramProtocol):
 
     async def _answer(self, text, peer):
         method = text.split(" ", 1)[0]
-        fields = {key: "\r\n".join(re.findall(rf"(?im)^{key}:.*$", text)).replace("\r\r", "\r").strip() for key in ("Via", "From", "To", "Call-ID", "CSeq")}
+        fields = {
+            key: "\r\n".join(re.findall(rf"(?im)^{key}:.*$", text)).replace("\r\r", "\r").strip()
+            for key in ("Via", "From", "To", "Call-ID", "CSeq")
+        }
         call = fields["Call-ID"]
 
         def say(status, body=""):
@@ -82,7 +92,10 @@ class Registrar(asyncio.DatagramProtocol):
             say("180 Ringing")
             await asyncio.sleep(self.rng.uniform(0.3, 1) * self.ring_s)
             port = await self._media(call, int(next(iter(re.findall(r"a=x-payload:(\d+)", text)), "160")))
-            say("200 OK", f"v=0\r\no=pbx 1 1 IN IP4 {self.address}\r\ns=call\r\nc=IN IP4 {self.address}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0 8 18\r\n")
+            say(
+                "200 OK",
+                f"v=0\r\no=pbx 1 1 IN IP4 {self.address}\r\ns=call\r\nc=IN IP4 {self.address}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0 8 18\r\n",
+            )
         elif method == "BYE":
             self._end(call)
             say("200 OK")
@@ -116,7 +129,8 @@ async def main():
     parser.add_argument("--port", type=int, default=5060)
     arguments = parser.parse_args()
     await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: Registrar(arguments.address, random.Random(arguments.seed)), local_addr=(arguments.address, arguments.port))
+        lambda: Registrar(arguments.address, random.Random(arguments.seed)), local_addr=(arguments.address, arguments.port)
+    )
     await asyncio.Event().wait()
 
 

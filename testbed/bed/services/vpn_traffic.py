@@ -12,6 +12,7 @@ PIECE_MAX = 4 << 20
 
 async def serve(port):
     """Answers each line `N` with N bytes."""
+
     async def one(reader, writer):
         try:
             while line := await reader.readline():
@@ -21,6 +22,7 @@ async def serve(port):
             pass
         finally:
             writer.close()
+
     server = await asyncio.start_server(one, "0.0.0.0", port)
     await server.serve_forever()
 

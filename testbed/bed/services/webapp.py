@@ -25,7 +25,9 @@ class Application:
         try:
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
             method, target, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
-            length = next((int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+            length = next(
+                (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
+            )
             await self._answer(writer, method, urlsplit(target), await _body(reader, length))
         except (OSError, ValueError, asyncio.IncompleteReadError, TimeoutError):
             pass
