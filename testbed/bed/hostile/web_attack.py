@@ -37,8 +37,9 @@ class Target:
 
     def __init__(self, ctx, *services):
         rng = ctx.rng
-        host = crew.victim(ctx, *(services or rng.choice((("weakweb",), ("weakweb", "nginx")))))
-        name = rng.choice([s for s in ("weakweb", "nginx") if host.offers(s)])
+        services = services or rng.choice((("weakweb",), ("weakweb", "nginx"), ("weakweb", "nginx")))
+        host = crew.victim(ctx, *services)
+        name = rng.choice([s for s in services if host.offers(s)])
         self.weak, self.tls = name == "weakweb", rng.random() < 0.3
         options, usual = host.offers(name).options, {"weakweb": (8080, 8443), "nginx": (80, 443)}[name]
         self.port = int(options.get("tls_port", usual[1]) if self.tls else options.get("port", usual[0]))
@@ -85,14 +86,14 @@ async def _guess(ctx, argv, target, flows, seconds):
 async def sqlmap(ctx, flows, seconds, threads=None, delay_s=None):
     """sqlmap on an injectable page; detection, at times a dump (options: threads, delay_s)."""
     rng, target = ctx.rng, Target(ctx, "weakweb")
-    url = target.base + rng.choice(("/item?id=3", "/search?q=steel", "/item?id=7", "/hello?name=a"))
+    url = target.base + rng.choice((f"/item?id={rng.randint(1, 50)}", "/search?q=steel", "/search?q=pump", "/item?id=7", "/hello?name=a"))
     delay_s = rng.choice((0, 0, 0.1, 0.5, 2)) if delay_s is None else delay_s
     argv = ["sqlmap", "-u", url, "--batch", "--flush-session", f"--output-dir={ctx.directory}/sqlmap", f"--level={rng.choice((1, 1, 2, 3))}",
-            f"--risk={rng.choice((1, 1, 2))}", f"--threads={_threads(ctx, flows, threads, (1, 1, 2, 5, 10))}", f"--technique={rng.choice(('BEUSTQ', 'BEU', 'U', 'BT'))}",
-            "--timeout=10", "--retries=1", "--answers=crack=N,dict=N", "-v", "0"]
+            f"--risk={rng.choice((1, 1, 2))}", f"--threads={_threads(ctx, flows, threads, (1, 1, 2, 5, 10))}", f"--technique={rng.choice(('BEUSTQ', 'B', 'B', 'BE', 'BT', 'U'))}",
+            "--timeout=10", "--retries=1", "--answers=crack=N,dict=N", "--ignore-stdin", "-v", "0"]
     argv += [f"--delay={delay_s}"] if delay_s else []
     argv += rng.choice(([], ["--random-agent"], ["--keep-alive"], ["--null-connection"])) if delay_s or rng.random() < 0.7 else []
-    argv += rng.choice(([], ["--dump", "-T", "users"], ["--tables"], ["--dbms=sqlite", "--dump-all"]))
+    argv += rng.choice(([], ["--dump", "-T", "users"], ["--dump", "-T", "products"], ["--tables"], ["--dbms=sqlite", "--dump-all"]))
     await _guess(ctx, argv, target, flows, seconds)
 
 
