@@ -91,7 +91,7 @@ async def siege(ctx, flows, seconds, *, where=None):
 
 @hostile("http-flood-wrk", label="dos", tool="wrk", technique="T1499.002")
 async def wrk(ctx, flows, seconds, *, where=None):
-    """Few connections with very many requests, or a connection a request; with a delay, so that it does not take all."""
+    """Few connections with very many requests, or a connection a request; with a delay in between."""
     rng = ctx.rng
     address, port, tls = web_target(ctx, where)
     last_s = min(_duration(ctx, seconds), 20)
