@@ -1,7 +1,8 @@
 # Two commands: `make demo` (captures to flows, end to end) and `make test` (everything that is checked).
 # Both install what they need on a bare Debian or Ubuntu with a Rust toolchain, and share one profile and target folder.
+# `make testbed` makes labelled traffic and the training table: testbed/README.md.
 
-.PHONY: demo test
+.PHONY: demo test testbed
 .DEFAULT_GOAL := demo
 
 CARGO ?= cargo
@@ -35,3 +36,14 @@ test:
 	else echo "skipped: clippy is not part of this toolchain"; fi
 	$(CARGO) test --release --workspace
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps --quiet
+
+SITES ?= mini
+ALL_SITES := a b c d e f a-night b-night c-night d-night e-night f-night
+testbed: RUNS = $(if $(filter all,$(SITES)),$(ALL_SITES),$(SITES))
+testbed:
+	$(system_packages)
+	$(CARGO) build --release --bin tapline --package tapline --package tapline-wire
+	@python=$$(testbed/setup $(filter mini,$(SITES))) && $(SUDO) env TAPLINE_TESTBED_PYTHON=$$python \
+		$(if $(MINUTES),TAPLINE_TESTBED_MINUTES=$(MINUTES)) $(if $(SEED),TAPLINE_TESTBED_SEED=$(SEED)) \
+		testbed/sites .testbed/runs $(RUNS)
+	target/release/tapline dataset build --out .testbed/dataset $(addprefix .testbed/runs/,$(RUNS))

@@ -16,3 +16,4 @@ mod label;
 mod model;
 mod oracle;
 mod shared_corpora;
+mod testbed;

@@ -1,6 +1,7 @@
 """The command: `python3 -m bed run SCENARIO --out DIR`, `python3 -m bed list`."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -38,7 +39,9 @@ def main():
             arguments.out = arguments.out.resolve()
             report = run.main(arguments, loaded)
             print(f"site {report['site']}: {sum(report['truth_rows'].values())} truth rows, "
-                  f"{sum(report['failures'].values())} failures, {report['wall_s']:.0f} s", file=sys.stderr)
+                  f"{sum(report['failures'].values())} failures, {report['wall_s']:.0f} s", file=sys.stderr, flush=True)
+            # Threads of libraries may still wait for something; the namespaces end with this process.
+            os._exit(0)
         return 0
     except (scenario.ScenarioError, WireError, OSError) as error:
         print(f"bed: {error}", file=sys.stderr)

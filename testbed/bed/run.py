@@ -5,9 +5,11 @@ Owns: the order of things and the run's directory. In: a scenario, a seed. Out: 
 
 import asyncio
 import json
+import logging
 import os
 import random
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -40,6 +42,7 @@ class Bed:
         self.failures: dict[str, int] = {}
         self.last_errors: dict[str, str] = {}
         self.dropped_tasks = 0
+        self.absent: set[str] = set()
         self.cut = False
         self._tasks: set[asyncio.Task] = set()
 
@@ -59,12 +62,12 @@ class Bed:
             self.end_us = start_us + round(self.minutes * 60e6)
             await self._act()
         finally:
-            for task in list(self._tasks):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._end_tasks()
+            sockets.write_open()
             end_us = self.clock.now_us()
+            self._write_background(round(began * 1e6), end_us)
             try:
-                counters = await self.wire.stop()
+                counters = await self.wire.stop() if self.wire.started else {}
             finally:
                 await asyncio.gather(*(h.machine.end() for h in self.site.hosts if h.machine), return_exceptions=True)
                 self.truth.close()
@@ -74,13 +77,24 @@ class Bed:
             "seed": self.seed, "minutes": self.minutes, "clock": self.scenario.clock, "skipped_us": self.clock.offset_us,
             "start_us": start_us, "end_us": end_us, "wall_s": round(time.time() - began, 1),
             "services_up_s": round(services_up_s, 1), "cut": self.cut, "truth_rows": self.truth.counts, "failures": self.failures,
-            "last_errors": self.last_errors, "dropped_tasks": self.dropped_tasks, "wire": counters,
+            "last_errors": self.last_errors, "absent": sorted(self.absent), "dropped_tasks": self.dropped_tasks, "wire": counters,
             "hosts": [{"name": h.name, "zone": h.zone, "role": h.role, "services": [s.name for s in h.services],
                        "addresses": h.addresses4 + h.addresses6, "path": h.path, "hops": h.hops, "stack": h.stack,
                        "vlan": h.vlan} for h in self.site.hosts],
         }
         (self.out / "run.json").write_text(json.dumps(report, indent=1))
         return report
+
+    def _write_background(self, start_us, end_us):
+        """What nobody in particular does: the resolver asks on, kernels look for their neighbours."""
+        forward = catalog.Behaviour("dns-forward", "benign", "dnsmasq", "", None)
+        for resolver in self.site.servers("resolver"):
+            for upstream in self.site.servers("internet-dns"):
+                for protocol in ("udp", "tcp"):
+                    self.truth.row(forward, start_us, end_us, resolver.address, "", upstream.address, 53, protocol)
+        neighbours = catalog.Behaviour("neighbour-discovery", "benign", "kernel", "", None)
+        for source, destination in (("fe80::/10", "*"), ("*", "ff02::/16")):
+            self.truth.row(neighbours, start_us, end_us, source, "", destination, "", "icmp6")
 
     async def _make_hosts(self, span):
         directory = self.out / "hosts"
@@ -113,32 +127,32 @@ class Bed:
     async def _act(self):
         rng = random.Random(f"{self.seed}/schedule")
         clock = asyncio.create_task(self.clock.run(self.wire))
-        roots = []
         for entry in self.scenario.benign:
             hosts = self.site.select(entry.hosts)
             for host in hosts:
                 context = Context(self, host, catalog.BEHAVIOURS[entry.behaviour], rng.getrandbits(48))
                 call = context.what.call(context, per_min=entry.per_min / len(hosts), **entry.options)
-                roots.append(self._task(context, self._guard(context, call)))
+                self._task(context, self._guard(context, call))
         length_s = self.minutes * 60
+        booked = {host.name: [] for host in self.site.hosts}
         for entry in self.scenario.hostile:
             hosts = self.site.select(entry.hosts)
             for episode in range(entry.episodes if hosts else 0):
-                context = Context(self, rng.choice(hosts), catalog.BEHAVIOURS[entry.behaviour], rng.getrandbits(48))
                 seconds = min(entry.seconds, 0.9 * length_s)
                 latest = max(0.94 * length_s - seconds, 0.03 * length_s)
                 # Episodes of one behaviour are spread over the run, not heaped.
                 share = (episode + rng.random()) / entry.episodes
                 delay_s = 0.02 * length_s + share * (latest - 0.02 * length_s)
-                roots.append(self._task(context, self._guard(context, self._episode(context, entry, delay_s, seconds))))
+                host = _least_booked(rng.sample(hosts, len(hosts)), booked, delay_s, delay_s + seconds)
+                context = Context(self, host, catalog.BEHAVIOURS[entry.behaviour], rng.getrandbits(48))
+                self._task(context, self._guard(context, self._episode(context, entry, delay_s, seconds)))
+        self.clock.actor(1)  # our own sleep counts as one: without this, time jumps while the last actor awaits an answer
         try:
             await asyncio.wait_for(self.clock.sleep(length_s), self.scenario.wall_minutes * 60)
         except TimeoutError:
             self.cut = True
             self._say("cut: the scenario's wall_minutes are over")
-        for task in roots:
-            task.cancel()
-        await asyncio.gather(*roots, return_exceptions=True)
+        await self._end_tasks()
         await asyncio.sleep(GRACE_S)
         clock.cancel()
 
@@ -156,7 +170,10 @@ class Bed:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            self._failed(f"{context.what.name} on {context.host.name}", error)
+            if type(error) is LookupError:  # the site lacks a service: this behaviour is not for it
+                self.absent.add(context.what.name)
+            else:
+                self._failed(f"{context.what.name} on {context.host.name}", error)
 
     def spawn(self, context, coroutine):
         """A task of an actor, bounded."""
@@ -176,10 +193,23 @@ class Bed:
                 await coroutine
             finally:
                 self.clock.actor(-1)
-        task = asyncio.get_running_loop().create_task(acting())
+        task = asyncio.get_running_loop().create_task(acting(), name=f"{context.what.name} on {context.host.name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    async def _end_tasks(self):
+        """Cancels all actors. One that will not end (a library may swallow the cancellation) is named and left behind."""
+        for _ in range(3):
+            running = [task for task in self._tasks if not task.done()]
+            for task in running:
+                task.cancel()
+            if running:
+                await asyncio.wait(running, timeout=3)
+        for task in self._tasks:
+            if not task.done():
+                self._failed(f"{task.get_name()} did not end", RuntimeError(str(task.get_stack(limit=1))))
+        self._tasks = set()
 
     def _failed(self, what, error):
         self.failures[what] = self.failures.get(what, 0) + 1
@@ -189,6 +219,15 @@ class Bed:
 
     def _say(self, text):
         print(f"site {self.scenario.name}: {text}", file=sys.stderr, flush=True)
+
+
+def _least_booked(hosts, booked, start_s, end_s):
+    """The host that has the least else to do meanwhile: two programs at once on one target are hard to tell apart."""
+    def overlap(host):
+        return sum(max(0.0, min(end, end_s) - max(start, start_s)) for start, end in booked[host.name])
+    host = min(hosts, key=overlap)
+    booked[host.name].append((start_s, end_s))
+    return host
 
 
 async def _checked(*argv):
@@ -201,17 +240,21 @@ async def _checked(*argv):
 def main(arguments, scenario):
     """Runs a loaded scenario in this process, which must be alone in its namespaces (see testbed/run)."""
     catalog.load()
+    logging.disable()
     sockets.install()
     asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
     seed = arguments.seed if arguments.seed is not None else int.from_bytes(os.urandom(4))
     bed = Bed(scenario, arguments.out, seed, arguments.minutes, arguments.wire)
 
     async def until_signal():
-        import signal
         loop = asyncio.get_running_loop()
+        # Libraries complain here of connections that hostile or broken traffic ended; the run's report counts what failed.
+        loop.set_exception_handler(lambda _loop, _context: None)
         me = asyncio.current_task()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, me.cancel)
         return await bed.run()
 
-    return asyncio.run(until_signal())
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    return loop.run_until_complete(until_signal())

@@ -24,7 +24,7 @@ class HostGroup:
 
     name: str
     zone: str  # lan or wan
-    role: str  # server, client, infected (a client that also attacks), attacker
+    role: str  # server, client, visitor (from outside), infected (a client that also attacks), attacker
     services: list  # names, or tables {name = ..., option = ...}
     count: int = 1
     addresses: int = 1

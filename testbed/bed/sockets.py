@@ -9,14 +9,14 @@ import contextvars
 import ctypes
 import os
 import socket
-import threading
+import weakref
 
 CLONE_NEWNET = 0x40000000
 ACTOR = contextvars.ContextVar("actor", default=None)
 _libc = ctypes.CDLL(None, use_errno=True)
 _plain = socket.socket
 _home = None
-_lock = threading.local()
+_open = weakref.WeakSet()
 
 
 def install():
@@ -24,6 +24,12 @@ def install():
     global _home
     _home = os.open("/proc/self/ns/net", os.O_RDONLY)
     socket.socket = HostSocket
+
+
+def write_open():
+    """Writes the truth of the sockets that are still open: at the end of a run."""
+    for each in list(_open):
+        each._write_truth()
 
 
 def _enter(fd):
@@ -47,6 +53,7 @@ class HostSocket(_plain):
         finally:
             _enter(_home)
         self._actor = actor
+        _open.add(self)
 
     def _note(self, address):
         """Remembers whom we talk to, and takes the actor's source address before the first packet leaves."""

@@ -19,6 +19,11 @@ class Wire:
         self._process = None
         self._answers = asyncio.Lock()
 
+    @property
+    def started(self) -> bool:
+        """Whether `start` got as far as a process."""
+        return self._process is not None
+
     async def start(self, site, span, snaplen, config_path):
         """Starts the switch; returns when its devices exist."""
         ports = [{"tap": h.tap, "mac": h.mac, "zone": h.zone, "hops": h.hops, "vlan": h.vlan, **h.path,
@@ -49,8 +54,8 @@ class Wire:
 
     async def stop(self):
         """Ends the switch; gives its counters."""
-        if self._process is None or self._process.returncode is not None:
-            error = (await self._process.stderr.read()).decode(errors="replace").strip() if self._process else "never started"
+        if self._process.returncode is not None:
+            error = (await self._process.stderr.read()).decode(errors="replace").strip()
             raise WireError(f"the switch ended before its time: {error}")
         out, error = await self._process.communicate(b"stop\n")
         if self._process.returncode != 0:
