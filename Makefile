@@ -38,7 +38,7 @@ test:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps --quiet
 
 SITES ?= mini
-ALL_SITES := a b c d e f a-night b-night c-night d-night e-night f-night
+ALL_SITES := a b c d e f a-night d-night e-night f-night
 testbed: RUNS = $(if $(filter all,$(SITES)),$(ALL_SITES),$(SITES))
 testbed:
 	$(system_packages)
