@@ -32,7 +32,8 @@ class Wire:
             "span": str(span), "snaplen": snaplen, "seed": site.seed % 2**63, "gateway_mac": GATEWAY_MAC,
             "lan": [str(site.lan4)] + ([str(site.lan6)] if site.lan6 else []), "ports": ports}, indent=1))
         self._process = await asyncio.create_subprocess_exec(
-            self._program, str(config_path), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            # What delays the switch delays everybody, and falsifies the times: it goes before all other programs.
+            "nice", "-n", "-10", self._program, str(config_path), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         line = await self._process.stdout.readline()
         if line.strip() != b"ready":
             raise WireError((await self._process.stderr.read()).decode(errors="replace").strip() or "the switch did not start")

@@ -40,7 +40,7 @@ async def slowhttptest(ctx, flows, seconds, *, where=None, mode=None):
         1, round(log_uniform(rng, max(1.0, 2 * count / seconds), max(2.0, 2 * count / seconds, min(count, 200))))
     )
     argv = [
-        "slowhttptest",
+        "nice", "-n", "19", "slowhttptest",  # it polls without rest
         f"-{mode}",
         "-c",
         str(count),

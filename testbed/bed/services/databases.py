@@ -81,7 +81,7 @@ async def mysql(svc):
     home, port = "/var/lib/mysql", svc.port(3306)
     await svc.once(["mount", "-t", "tmpfs", "-o", "mode=700,uid=mysql", "tmpfs", home])
     small = ["--no-defaults", f"--datadir={home}", "--user=mysql", "--innodb-log-file-size=4M",
-             "--innodb-buffer-pool-size=6M", "--innodb-fast-shutdown=2"]
+             "--innodb-buffer-pool-size=6M", "--innodb-use-native-aio=0", "--innodb-fast-shutdown=2"]
     await svc.once(["mariadb-install-db", *small, "--auth-root-authentication-method=normal", "--skip-test-db",
                     "--skip-name-resolve"])
     (svc.directory / "shop.sql").write_text(_mysql_sql(svc))
