@@ -18,7 +18,8 @@ demo:
 	$(system_packages)
 	$(CARGO) build --release --bin tapline
 	@mkdir -p .demo
-	target/release/tapline replay -o .demo/flows.csv --stats .demo/stats.json tests/golden/*.pcap
+	target/release/tapline replay --truth tests/data/demo.truth.csv -o .demo/flows.csv --stats .demo/stats.json \
+		tests/data/demo.pcap.zst
 	@echo
 	@echo "the first rows of .demo/flows.csv, some columns:"
 	@cut -d, -f2-6,16,18,19,20,21,22 .demo/flows.csv | head -8
@@ -34,6 +35,8 @@ test:
 	@if $(CARGO) clippy --version >/dev/null 2>&1; then \
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings; \
 	else echo "skipped: clippy is not part of this toolchain"; fi
+	@if [ "$$(id -u)" = 0 ]; then testbed/setup mini >/dev/null || echo "the testbed's packages cannot be installed"; fi
+	$(CARGO) build --release --package tapline-wire
 	$(CARGO) test --release --workspace
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps --quiet
 

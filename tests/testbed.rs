@@ -56,8 +56,8 @@ fn the_mini_scenario_gives_true_labels() {
             flows.iter().filter(|f| f["label_behaviour"] == name).map(|f| f["label_class"].as_str()).collect();
         assert_eq!(classes, BTreeSet::from([class]), "{name}");
     }
-    assert!(flows.len() > 300, "{} flows", flows.len());
-    assert!(unlabelled * 50 <= flows.len(), "{unlabelled} of {} flows between hosts have no label", flows.len());
+    assert!(flows.len() > 200, "{} flows", flows.len());
+    assert!(unlabelled * 25 <= flows.len(), "{unlabelled} of {} flows between hosts have no label", flows.len());
     assert!(conflicts * 100 <= flows.len(), "{conflicts} of {} flows are in conflict", flows.len());
 }
 

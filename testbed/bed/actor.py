@@ -30,6 +30,7 @@ class Context:
         self.host, self.what = host, what
         self.rng = random.Random(seed)
         self.source4 = self.source6 = None
+        self.beside = 0  # tasks started by `spawn` that still run
 
     # Time.
 

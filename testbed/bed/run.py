@@ -177,12 +177,16 @@ class Bed:
 
     def spawn(self, context, coroutine):
         """A task of an actor, bounded."""
-        if len([t for t in self._tasks if getattr(t, "context_of", None) is context]) >= TASKS_MAX:
+        if context.beside >= TASKS_MAX:
             self.dropped_tasks += 1
             coroutine.close()
             return asyncio.get_running_loop().create_task(asyncio.sleep(0))
+        context.beside += 1
         task = self._task(context, self._guard(context, coroutine))
-        task.context_of = context
+
+        def ended(_task):
+            context.beside -= 1
+        task.add_done_callback(ended)
         return task
 
     def _task(self, context, coroutine):
