@@ -5,6 +5,7 @@ Owns truth.csv. Never guesses: a row is written by whoever made the traffic. In:
 """
 
 import csv
+import threading
 
 HEADER = ["start_us", "end_us", "source", "source_port", "destination", "destination_port", "protocol", "class", "hostile",
           "behaviour", "tool", "technique", "run", "site"]
@@ -19,13 +20,16 @@ class Truth:
         self._rows = csv.writer(self._file, lineterminator="\n")
         self._rows.writerow(HEADER)
         self._tail = (run, site)
+        self._lock = threading.Lock()  # libraries close sockets in threads of their own
         self.counts = {}
 
     def row(self, what, start_us, end_us, source, source_port, destination, destination_port, protocol):
         """`what` is the catalogue's entry of the behaviour (`catalog.Behaviour`)."""
-        self._rows.writerow([start_us, end_us, source, source_port, destination, destination_port, protocol, what.label,
-                             0 if what.label == "benign" else 1, what.name, what.tool, what.technique, *self._tail])
-        self.counts[what.name] = self.counts.get(what.name, 0) + 1
+        row = [start_us, end_us, source, source_port, destination, destination_port, protocol, what.label,
+               0 if what.label == "benign" else 1, what.name, what.tool, what.technique, *self._tail]
+        with self._lock:
+            self._rows.writerow(row)
+            self.counts[what.name] = self.counts.get(what.name, 0) + 1
 
     def close(self):
         """Writes out what is still buffered."""
