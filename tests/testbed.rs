@@ -10,8 +10,12 @@ use std::process::Command;
 use crate::support::program::{root, stderr, tapline};
 
 const BENIGN: [&str; 4] = ["web-browse", "dns-names", "ssh-interactive", "health-checks"];
-const HOSTILE: [(&str, &str); 4] =
-    [("scan-nmap-syn", "scan"), ("ssh-guess-hydra", "brute-force"), ("slow-http-slowhttptest", "dos"), ("beacon-http", "c2")];
+const HOSTILE: [(&str, &str); 4] = [
+    ("scan-nmap-syn", "scan"),
+    ("ssh-guess-hydra", "brute-force"),
+    ("slow-http-slowhttptest", "dos"),
+    ("beacon-http", "c2"),
+];
 
 #[test]
 fn the_mini_scenario_gives_true_labels() {
@@ -36,13 +40,18 @@ fn the_mini_scenario_gives_true_labels() {
         *of_behaviour.entry(flow["label_behaviour"].as_str()).or_default() += 1;
         conflicts += usize::from(flow["label_conflict"] == "1");
         if flow["label_hostile"] == "1" {
-            assert!(attackers.contains(source) || attackers.contains(destination), "nobody hostile: {flow:?}");
+            assert!(
+                attackers.contains(source) || attackers.contains(destination),
+                "nobody hostile: {flow:?}"
+            );
         }
         // What the label says can be seen in the flow itself.
         match flow["label_behaviour"].as_str() {
             "ssh-guess-hydra" => assert!(flow["dst_port"] == "22" || flow["src_port"] == "22", "{flow:?}"),
             "ssh-interactive" => assert!(!attackers.contains(source) || flow["dst_port"] == "22", "{flow:?}"),
-            "slow-http-slowhttptest" => assert!(["80", "443"].contains(&flow["dst_port"].as_str()), "{flow:?}"),
+            "slow-http-slowhttptest" => {
+                assert!(["80", "443"].contains(&flow["dst_port"].as_str()), "{flow:?}")
+            }
             "dns-names" => assert_eq!(flow["dst_port"], "53", "{flow:?}"),
             _ => {}
         }
@@ -52,12 +61,19 @@ fn the_mini_scenario_gives_true_labels() {
     }
     for (name, class) in HOSTILE {
         assert!(of_behaviour.get(name).is_some_and(|&flows| flows >= 3), "{name}: {of_behaviour:?}");
-        let classes: BTreeSet<&str> =
-            flows.iter().filter(|f| f["label_behaviour"] == name).map(|f| f["label_class"].as_str()).collect();
+        let classes: BTreeSet<&str> = flows
+            .iter()
+            .filter(|f| f["label_behaviour"] == name)
+            .map(|f| f["label_class"].as_str())
+            .collect();
         assert_eq!(classes, BTreeSet::from([class]), "{name}");
     }
     assert!(flows.len() > 200, "{} flows", flows.len());
-    assert!(unlabelled * 25 <= flows.len(), "{unlabelled} of {} flows between hosts have no label", flows.len());
+    assert!(
+        unlabelled * 25 <= flows.len(),
+        "{unlabelled} of {} flows between hosts have no label",
+        flows.len()
+    );
     assert!(conflicts * 100 <= flows.len(), "{conflicts} of {} flows are in conflict", flows.len());
 }
 
