@@ -137,12 +137,15 @@ class Context:
                 output = b""
             return Finished(process.returncode, output)
         finally:
-            if process is not None and process.returncode is None:
-                namespaces.kill(process, signal.SIGTERM)
-                try:
-                    await asyncio.wait_for(process.wait(), 2)
-                except TimeoutError:
-                    namespaces.kill(process, signal.SIGKILL)
+            if process is not None:
+                if process.returncode is None:
+                    namespaces.kill(process, signal.SIGTERM)
+                    try:
+                        await asyncio.wait_for(process.wait(), 2)
+                    except TimeoutError:
+                        pass
+                # Some tools leave children behind that go on for ever.
+                namespaces.kill(process, signal.SIGKILL)
             self.clock.busy(-1)
             self.window(to, start_us, source=source, what=what)
 

@@ -125,9 +125,8 @@ class Machine:
 
 
 def kill(process, number):
-    """Signals a program and its children by their process group."""
-    if process.returncode is None:
-        try:
-            os.killpg(process.pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass
+    """Signals a program and its children by their process group; the children may have outlived it."""
+    try:
+        os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
