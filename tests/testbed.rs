@@ -75,6 +75,7 @@ fn the_mini_scenario_gives_true_labels() {
         flows.len()
     );
     assert!(conflicts * 100 <= flows.len(), "{conflicts} of {} flows are in conflict", flows.len());
+    std::fs::remove_dir_all(run).unwrap();
 }
 
 /// Runs the scenario; `None`, saying why, where it cannot run.
@@ -94,7 +95,7 @@ fn mini_run() -> Option<PathBuf> {
     } else if !allowed {
         "namespaces or TAP devices are not allowed here"
     } else {
-        let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("testbed-mini");
+        let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("testbed-mini-{}", std::process::id()));
         let output = Command::new(root("testbed/run"))
             .arg(root("testbed/scenarios/mini.toml"))
             .args(["--seed", "20", "--out"])
