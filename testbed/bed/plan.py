@@ -147,6 +147,7 @@ def draw(scenario, seed: int, run: str) -> Site:
             return None
         return str(base[(rng.getrandbits(12) << 64) | rng.getrandbits(48)])
 
+    vlan = rng.choice(scenario.vlans)  # one for the LAN: its hosts speak to each other without a router
     for group in scenario.hosts:
         for index in range(group.count):
             name = group.name if group.count == 1 else f"{group.name}{index + 1}"
@@ -160,7 +161,7 @@ def draw(scenario, seed: int, run: str) -> Site:
                 addresses4=[address4(group.zone, f"{group.zone}/{group.role}/{group.name}") for _ in range(group.addresses)],
                 addresses6=six,
                 mac="02:" + ":".join(f"{rng.randrange(256):02x}" for _ in range(5)),
-                tap=f"tap{number}", vlan=rng.choice(scenario.vlans) if lan else 0,
+                tap=f"tap{number}", vlan=vlan if lan else 0,
                 path=_path(scenario.path, lan, rng), hops=0 if lan else rng.randint(*scenario.path["hops"]),
                 stack={key: rng.choice(values) for key, values in scenario.stack.items()},
                 domain=domain if lan else f"{rng.choice(_WORDS)}{number}.example",
