@@ -74,7 +74,9 @@ async def sessions(ctx, per_min, session, low_s=20, high_s=400):
 
 
 def need(ctx, service, zone=None):
-    """Hosts that offer a service, other than this one; refuses a scenario without any."""
+    """Hosts that offer a service, other than this one; refuses a scenario without any. From outside only the company's:
+    what passes between two hosts of the internet, no tap of the site sees."""
+    zone = zone or ("lan" if ctx.host.zone == "wan" else None)
     found = [host for host in ctx.site.servers(service, zone) if host is not ctx.host]
     if not found:
         raise LookupError(f"{ctx.what.name} needs a host with {service!r}" + (f" in zone {zone}" if zone else ""))

@@ -91,7 +91,8 @@ def log_uniform(rng, low, high):
 
 
 def peers(ctx, service, zone=None):
-    """Servers of a service other than this host."""
+    """Servers of a service other than this host; from outside only the company's, since no tap sees the others."""
+    zone = zone or ("lan" if ctx.host.zone == "wan" else None)
     return [host for host in ctx.site.servers(service, zone) if host is not ctx.host]
 
 
