@@ -66,6 +66,11 @@ class Context:
         self.source4 = self.rng.choice(self.host.addresses4)
         self.source6 = self.rng.choice(self.host.addresses6) if self.host.addresses6 else None
 
+    def peers(self, service: str, zone: str | None = None) -> list:
+        """Other hosts that offer a service, but none whose traffic with this one no tap of the site sees."""
+        return [host for host in self.site.servers(service, zone)
+                if host is not self.host and "lan" in (host.zone, self.host.zone)]
+
     def source_for(self, family):
         """The source address of the next Python socket."""
         if family == socket.AF_INET6:

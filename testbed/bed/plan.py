@@ -92,10 +92,6 @@ class Site:
         """Hosts that offer a service."""
         return [h for h in self.hosts if h.offers(service) and zone in (None, h.zone)]
 
-    def host_of(self, address: str) -> Host | None:
-        """The host that owns an address."""
-        return next((h for h in self.hosts if address in h.addresses4 or address in h.addresses6), None)
-
     def dark4(self, rng: random.Random, count: int = 1) -> list[str]:
         """Addresses of the LAN that nobody has."""
         used = {a for h in self.hosts for a in h.addresses4}
@@ -105,6 +101,19 @@ class Site:
         for _ in range(count * 20):
             network = ipaddress.ip_network(rng.choice(subnets))
             address = str(network[rng.randrange(1, 255)])
+            if address not in used:
+                found.append(address)
+            if len(found) == count:
+                break
+        return found
+
+    def dark_internet4(self, rng: random.Random, count: int = 1, network: str | None = None) -> list[str]:
+        """Addresses of the internet (or of one of its networks) that nobody has."""
+        used = {a for h in self.hosts for a in h.addresses4}
+        found = []
+        for _ in range(count * 20):
+            chosen = ipaddress.ip_network(network or rng.choice(INTERNET4))
+            address = str(chosen[rng.randrange(1, chosen.num_addresses - 1)])
             if address not in used:
                 found.append(address)
             if len(found) == count:

@@ -111,18 +111,15 @@ class Bed:
         await asyncio.gather(*(h.machine.configure(self.site) for h in self.site.hosts))
 
     async def _start_services(self):
-        async def start(host, service):
-            await catalog.SERVICES[service.name](ServiceContext(self, host, service))
-        # A few at a time: databases are slow to initialise.
-        gate = asyncio.Semaphore(4)
+        gate = asyncio.Semaphore(4)  # a few at a time: databases are slow to initialise
 
-        async def gated(host, service):
+        async def start(host, service):
             async with gate:
                 try:
-                    await start(host, service)
+                    await catalog.SERVICES[service.name](ServiceContext(self, host, service))
                 except Exception as error:
                     self._failed(f"service {service.name} on {host.name}", error)
-        await asyncio.gather(*(gated(h, s) for h in self.site.hosts for s in h.services))
+        await asyncio.gather(*(start(h, s) for h in self.site.hosts for s in h.services))
 
     async def _act(self):
         rng = random.Random(f"{self.seed}/schedule")
@@ -159,7 +156,7 @@ class Bed:
     async def _episode(self, context, entry, delay_s, seconds):
         await context.sleep(delay_s)
         call = context.what.call(context, flows=entry.flows, seconds=seconds, **entry.options)
-        if self.clock.offset_us or self.scenario.clock == "skip-idle":
+        if self.scenario.clock == "skip-idle":
             await call  # bounded by packet time inside
         else:
             await asyncio.wait_for(call, seconds * 1.5 + 20)

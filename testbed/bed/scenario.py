@@ -82,7 +82,6 @@ class Scenario:
     path: dict
     stack: dict
     file: str = ""
-    extra: dict = field(default_factory=dict)
 
 
 PATH_DEFAULTS = {

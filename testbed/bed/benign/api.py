@@ -8,8 +8,19 @@ import asyncio
 import contextlib
 
 from ..catalog import benign
-from .pace import (NETWORK_ERRORS, address_of, connected, every, http, loguniform, need, periods, sessions, tls_port,
-                   unverified_tls)
+from ..draws import log_uniform
+from ..tls import unverified
+from .pace import (
+    NETWORK_ERRORS,
+    address_of,
+    connected,
+    every,
+    http,
+    need,
+    periods,
+    sessions,
+    tls_port,
+)
 
 
 @benign("api-polling", tool="asyncio")
@@ -33,7 +44,7 @@ async def api_polling(ctx, per_min, low_s=2, high_s=300):
 
 
 def _api(ctx, host):
-    tls = unverified_tls() if host.offers("api").options.get("tls") else None
+    tls = unverified() if host.offers("api").options.get("tls") else None
     return connected(address_of(ctx, host), host.port("api", 8000), tls=tls)
 
 
@@ -51,7 +62,7 @@ async def api_keepalive(ctx, per_min):
 
     async def session(lifetime_s):
         host, end_us, headers = ctx.rng.choice(hosts), ctx.now_us() + lifetime_s * 1e6, _headers(ctx.rng)
-        burst, period_s = ctx.rng.choice([1, 1, 3, 12]), loguniform(ctx.rng, 0.5, 40)
+        burst, period_s = ctx.rng.choice([1, 1, 3, 12]), log_uniform(ctx.rng, 0.5, 40)
         with contextlib.suppress(*NETWORK_ERRORS, ValueError):
             async with _api(ctx, host) as (reader, writer):
                 async for _ in every(ctx, period_s):
@@ -65,11 +76,11 @@ async def api_keepalive(ctx, per_min):
 
 async def _call(ctx, reader, writer, host, headers):
     if ctx.rng.random() < 0.7:
-        path = f"/v1/items/{ctx.rng.randrange(9999)}?size={int(loguniform(ctx.rng, 20, 20_000))}"
+        path = f"/v1/items/{ctx.rng.randrange(9999)}?size={int(log_uniform(ctx.rng, 20, 20_000))}"
         await http(reader, writer, "GET", path, host.fqdn, headers=headers)
     else:
         await http(reader, writer, "POST", "/v1/items", host.fqdn, headers=headers,
-                   body=ctx.rng.randbytes(int(loguniform(ctx.rng, 20, 5000))))
+                   body=ctx.rng.randbytes(int(log_uniform(ctx.rng, 20, 5000))))
 
 
 @benign("long-poll", tool="asyncio")
@@ -111,7 +122,7 @@ async def file_sync(ctx, per_min):
     hosts = need(ctx, "nginx", "wan")
 
     async def client(period_s):
-        host, tls, headers = ctx.rng.choice(hosts), unverified_tls(), _headers(ctx.rng)
+        host, tls, headers = ctx.rng.choice(hosts), unverified(), _headers(ctx.rng)
         busy = ctx.rng.choice([0.02, 0.1, 0.3])
         async for _ in every(ctx, period_s):
             if ctx.rng.random() < 0.3:
@@ -128,7 +139,7 @@ async def file_sync(ctx, per_min):
 
 async def _transfer(ctx, reader, writer, host, headers):
     for _ in range(ctx.rng.randrange(1, 8)):
-        size = int(loguniform(ctx.rng, 2000, 1_500_000))
+        size = int(log_uniform(ctx.rng, 2000, 1_500_000))
         if ctx.rng.random() < 0.5:
             await http(reader, writer, "PUT", "/upload", host.fqdn, headers=headers, body=bytes(size))
         else:
@@ -142,10 +153,10 @@ async def photo_sync(ctx, per_min):
     hosts = need(ctx, "nginx", "wan")
 
     async def drips(lifetime_s):
-        host, chunk, gap_s = ctx.rng.choice(hosts), int(loguniform(ctx.rng, 500, 60_000)), loguniform(ctx.rng, 0.1, 6)
+        host, chunk, gap_s = ctx.rng.choice(hosts), int(log_uniform(ctx.rng, 500, 60_000)), log_uniform(ctx.rng, 0.1, 6)
         count = max(2, int(min(lifetime_s / gap_s, 300, 4e6 / chunk)))
         with contextlib.suppress(*NETWORK_ERRORS):
-            async with connected(address_of(ctx, host), tls_port(host), tls=unverified_tls()) as (reader, writer):
+            async with connected(address_of(ctx, host), tls_port(host), tls=unverified()) as (reader, writer):
                 writer.write(f"PUT /upload HTTP/1.1\r\nHost: {host.fqdn}\r\n{_headers(ctx.rng)}"
                              f"Content-Length: {chunk * count}\r\n\r\n".encode())
                 for _ in range(count):
@@ -157,11 +168,11 @@ async def photo_sync(ctx, per_min):
     async def pieces(lifetime_s):
         host, end_us = ctx.rng.choice(hosts), ctx.now_us() + lifetime_s * 1e6
         with contextlib.suppress(*NETWORK_ERRORS, ValueError):
-            async with connected(address_of(ctx, host), tls_port(host), tls=unverified_tls()) as (reader, writer):
+            async with connected(address_of(ctx, host), tls_port(host), tls=unverified()) as (reader, writer):
                 while ctx.now_us() < end_us:
-                    size = int(loguniform(ctx.rng, 800, 80_000))
+                    size = int(log_uniform(ctx.rng, 800, 80_000))
                     await http(reader, writer, "POST", "/upload", host.fqdn, body=bytes(size))
-                    await ctx.sleep(loguniform(ctx.rng, 0.2, 12))
+                    await ctx.sleep(log_uniform(ctx.rng, 0.2, 12))
 
     await sessions(ctx, per_min, ctx.rng.choice([drips, pieces]), 15, 300)
 
@@ -171,11 +182,11 @@ async def backup_upload(ctx, per_min, zone=None, most_mb=20):
     """A backup: one long bulk upload at a steady rate, to a server of the company or in the internet."""
     hosts = need(ctx, "nginx", zone)
     async for _ in ctx.poisson(per_min):
-        host, left = ctx.rng.choice(hosts), int(loguniform(ctx.rng, 0.5e6, most_mb * 1e6))
-        secure, rate = ctx.rng.random() < 0.6, loguniform(ctx.rng, 1e5, 4e6)  # bytes a second
+        host, left = ctx.rng.choice(hosts), int(log_uniform(ctx.rng, 0.5e6, most_mb * 1e6))
+        secure, rate = ctx.rng.random() < 0.6, log_uniform(ctx.rng, 1e5, 4e6)  # bytes a second
         with contextlib.suppress(*NETWORK_ERRORS):
             async with connected(address_of(ctx, host), tls_port(host) if secure else host.port("nginx", 80),
-                                 tls=unverified_tls() if secure else None) as (reader, writer):
+                                 tls=unverified() if secure else None) as (reader, writer):
                 writer.write(f"PUT /upload HTTP/1.1\r\nHost: {host.fqdn}\r\nContent-Length: {left}\r\n\r\n".encode())
                 while left > 0:
                     size = min(left, 65536)
@@ -193,7 +204,7 @@ async def chat_client(ctx, per_min):
 
     async def session(lifetime_s):
         host, end_us, headers = ctx.rng.choice(hosts), ctx.now_us() + lifetime_s * 1e6, _headers(ctx.rng)
-        talkative_s = loguniform(ctx.rng, 4, 60)
+        talkative_s = log_uniform(ctx.rng, 4, 60)
 
         async def listen():
             with contextlib.suppress(*NETWORK_ERRORS, ValueError):

@@ -11,6 +11,8 @@ import time
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
+from ..tls import unverified
+
 AGENTS = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36",
     "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
@@ -24,9 +26,7 @@ NAME_TTL_S = 60
 def client_tls(ctx, protocols=()):
     """A TLS context; versions and cipher suites are the host's."""
     rng = random.Random(f"{ctx.host.seed}/tls")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    context = unverified()
     if rng.random() < 0.2:
         context.maximum_version = ssl.TLSVersion.TLSv1_2
     if rng.random() < 0.3:

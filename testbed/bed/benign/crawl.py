@@ -6,7 +6,9 @@ Owns: clients of `nginx`. Never posts. In: flows a minute. Out: series of reques
 import contextlib
 
 from ..catalog import benign
-from .pace import (NETWORK_ERRORS, address_of, connected, http, loguniform, need, tls_port, unverified_tls)
+from ..draws import log_uniform
+from ..tls import unverified
+from .pace import NETWORK_ERRORS, address_of, connected, http, need, tls_port
 
 AGENTS = ("Mozilla/5.0 (compatible; findbot/2.1; +http://bot.example/)", "searchbot/1.0",
           "Mozilla/5.0 (Linux; Android 14) mobilebot/3", "archive-crawler/9")
@@ -25,16 +27,16 @@ async def link_checker(ctx, per_min):
 
 
 async def _crawls(ctx, per_min, hosts, method, agent):
-    burst = max(1, round(min(loguniform(ctx.rng, 5, 80), per_min * ctx.left_s / 120 + 1)))  # connections in one crawl
+    burst = max(1, round(min(log_uniform(ctx.rng, 5, 80), per_min * ctx.left_s / 120 + 1)))  # connections in one crawl
     async for _ in ctx.poisson(per_min / burst):
-        host, gap_s, width = ctx.rng.choice(hosts), loguniform(ctx.rng, 0.01, 3), ctx.rng.choice([1, 1, 2, 6])
+        host, gap_s, width = ctx.rng.choice(hosts), log_uniform(ctx.rng, 0.01, 3), ctx.rng.choice([1, 1, 2, 6])
         pages = ctx.rng.choice([1, 1, 4, 20, 60])  # on one connection
         for number in range(width):
             ctx.spawn(_crawl(ctx, host, method, agent, (burst + number) // width, pages, gap_s))
 
 
 async def _crawl(ctx, host, method, agent, connections, pages, gap_s):
-    secure, tls = ctx.rng.random() < 0.5, unverified_tls()
+    secure, tls = ctx.rng.random() < 0.5, unverified()
     address = address_of(ctx, host)
     for _ in range(connections):
         with contextlib.suppress(*NETWORK_ERRORS, ValueError):
@@ -58,7 +60,7 @@ async def load_test(ctx, per_min, service="nginx"):
     """A tester's bounded load on a staging server, with ab or siege; the connections of one test count as flows."""
     hosts = need(ctx, service, "lan")
     while ctx.left_s > 15 and per_min > 0:
-        host, requests = ctx.rng.choice(hosts), int(loguniform(ctx.rng, 30, 400))
+        host, requests = ctx.rng.choice(hosts), int(log_uniform(ctx.rng, 30, 400))
         pause_s = requests * 60 / per_min
         await ctx.sleep(min(pause_s * ctx.rng.random(), max(ctx.left_s - 12, 1)))
         port = host.port(service, 8000 if service == "api" else 80)

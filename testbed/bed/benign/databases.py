@@ -7,8 +7,9 @@ import asyncio
 import contextlib
 
 from ..catalog import benign
+from ..draws import log_uniform
 from ..services.databases import DATABASE, account, redis_password
-from .pace import NETWORK_ERRORS, address_of, every, loguniform, need, periods, sessions
+from .pace import NETWORK_ERRORS, address_of, every, need, periods, sessions
 
 
 @benign("postgres-pool", tool="asyncpg")
@@ -18,7 +19,7 @@ async def postgres_pool(ctx, per_min):
 
     async def session(lifetime_s):
         end_us = ctx.now_us() + lifetime_s * 1e6
-        think_s = loguniform(ctx.rng, 0.15, 8)
+        think_s = log_uniform(ctx.rng, 0.15, 8)
         with _lost_postgres():
             async with _postgres(ctx, host) as client:
                 while ctx.now_us() < end_us:
@@ -34,7 +35,7 @@ async def postgres_report(ctx, per_min):
     """A report: one connection, one large answer, read slowly or at once."""
     host = ctx.rng.choice(need(ctx, "postgres"))
     async for _ in ctx.poisson(per_min):
-        rows = int(loguniform(ctx.rng, 50, 6000))
+        rows = int(log_uniform(ctx.rng, 50, 6000))
         with _lost_postgres():
             async with _postgres(ctx, host) as client:
                 if ctx.rng.random() < 0.5:
@@ -55,7 +56,7 @@ async def database_feed(ctx, per_min):
         end_us = ctx.now_us() + lifetime_s * 1e6
         with _lost_postgres():
             async with _postgres(ctx, host) as client:
-                async for _ in every(ctx, loguniform(ctx.rng, 0.5, 20)):
+                async for _ in every(ctx, log_uniform(ctx.rng, 0.5, 20)):
                     await client.fetch("SELECT repeat(md5(random()::text), $1) FROM generate_series(1, $2)",
                                        ctx.rng.randrange(1, 20), ctx.rng.choice([0, 1, 3, 20, 100]))
                     if ctx.now_us() > end_us:
@@ -122,7 +123,7 @@ async def mysql_pool(ctx, per_min):
         end_us = ctx.now_us() + lifetime_s * 1e6
         with _lost_mysql():
             async with _mysql(ctx, host) as client:
-                async for _ in every(ctx, loguniform(ctx.rng, 0.3, 25)):
+                async for _ in every(ctx, log_uniform(ctx.rng, 0.3, 25)):
                     await (client.ping(reconnect=False) if ctx.rng.random() < 0.3 else _mysql_query(ctx, client))
                     if ctx.now_us() > end_us:
                         return
@@ -169,7 +170,7 @@ async def redis_cache(ctx, per_min):
 
     async def session(lifetime_s):
         end_us = ctx.now_us() + lifetime_s * 1e6
-        think_s = loguniform(ctx.rng, 0.1, 5)
+        think_s = log_uniform(ctx.rng, 0.1, 5)
         async with _redis(ctx, host) as client:
             while True:
                 for _ in range(ctx.rng.randrange(1, 10)):
@@ -215,7 +216,7 @@ async def _redis_command(ctx, client):
     if kind < 0.6:
         await client.get(key)
     elif kind < 0.85:
-        await client.set(key, ctx.rng.randbytes(int(loguniform(ctx.rng, 10, 8000))), ex=ctx.rng.randrange(5, 600))
+        await client.set(key, ctx.rng.randbytes(int(log_uniform(ctx.rng, 10, 8000))), ex=ctx.rng.randrange(5, 600))
     else:
         await client.incr("visits")
 

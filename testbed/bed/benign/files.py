@@ -6,7 +6,8 @@ Owns: those behaviours. In: ftp and smb hosts, the company's accounts. Out: FTP 
 import aioftp
 
 from ..catalog import benign
-from .people import find, jobs, log_uniform, peers, sessions
+from ..draws import log_uniform
+from .people import find, jobs, sessions
 
 
 @benign("ftp-transfer", tool="aioftp")
@@ -14,7 +15,7 @@ async def ftp(ctx, per_min):
     """Lists, downloads and uploads over passive FTP, 1 kB to 5 MB each. About 6 flows a session."""
 
     async def session(one):
-        servers = peers(one, "ftp")
+        servers = one.peers("ftp")
         if not servers:
             return
         server = one.rng.choice(servers)
@@ -30,7 +31,7 @@ async def ftp(ctx, per_min):
                     await one.sleep(one.rng.uniform(1, 5))
             await client.login(user, password)
             listed = [(path, int(info.get("size", 0))) for path, info in await client.list() if info.get("type") == "file"]
-            for number in range(one.rng.choice((1, 1, 2, 3, 6))):
+            for _ in range(one.rng.choice((1, 1, 2, 3, 6))):
                 if listed and one.rng.random() < 0.6:
                     async with client.download_stream(one.rng.choice(listed)[0]) as stream:
                         async for _ in stream.iter_by_block(65536):
@@ -88,7 +89,7 @@ async def smb_copy(ctx, per_min):
 
 
 async def _smb(ctx, commands, count, share):
-    servers = peers(ctx, "smb")
+    servers = ctx.peers("smb")
     if not servers:
         return
     server = ctx.rng.choice(servers)

@@ -9,10 +9,23 @@ import contextlib
 import socket
 
 from ..catalog import benign
+from ..draws import log_uniform
 from ..services.telemetry import BEAT_PORT
+from ..tls import unverified
 from .monitoring import ssh_command, ssh_suite
-from .pace import (NETWORK_ERRORS, address_of, connected, dark_wan, datagrams, every, http, loguniform, need, open_ports,
-                   periods, sessions, tls_port, unverified_tls)
+from .pace import (
+    NETWORK_ERRORS,
+    address_of,
+    connected,
+    datagrams,
+    every,
+    http,
+    need,
+    open_ports,
+    periods,
+    sessions,
+    tls_port,
+)
 
 
 @benign("tcp-keepalive", tool="asyncio")
@@ -69,7 +82,7 @@ async def retry_down_host(ctx, per_min, silent=0.5):
 
     async def program(period_s):
         if ctx.rng.random() < silent or not servers:
-            address = ctx.rng.choice([dark_wan(ctx), *ctx.site.dark4(ctx.rng)])
+            address = ctx.rng.choice([ctx.site.dark_internet4(ctx.rng)[0], *ctx.site.dark4(ctx.rng)])
             port = ctx.rng.choice([22, 80, 443, 445, 3306, 8080])
         else:
             address, port = ctx.rng.choice(servers).address, ctx.rng.randrange(8100, 9000)
@@ -97,7 +110,7 @@ async def refused_storm(ctx, per_min):
         raise LookupError("refused-storm needs LAN servers")
     tries = min(ctx.rng.choice([8, 20, 60]), max(2, int(per_min * ctx.left_s / 120)))
     async for _ in ctx.poisson(per_min / tries):
-        host, gap_s = ctx.rng.choice(servers), loguniform(ctx.rng, 0.02, 1)
+        host, gap_s = ctx.rng.choice(servers), log_uniform(ctx.rng, 0.02, 1)
         address, closed = address_of(ctx, host), ctx.rng.randrange(8100, 9000)
         for number in range(tries):
             last = number == tries - 1
@@ -115,7 +128,7 @@ async def ci_ssh_loop(ctx, per_min):
     async for _ in ctx.poisson(per_min / burst):
         host, gap_s = ctx.rng.choice(hosts), ctx.rng.choice([0.1, 0.5, 2])
         for _ in range(ctx.rng.randrange(burst // 2, burst * 3 // 2 + 1)):
-            command = f"head -c {int(loguniform(ctx.rng, 200, 300_000))} /dev/zero"
+            command = f"head -c {int(log_uniform(ctx.rng, 200, 300_000))} /dev/zero"
             turn = ssh_command(ctx, host, user, password, command, suite)
             if ctx.rng.random() < 0.3:
                 ctx.spawn(turn)
@@ -138,7 +151,7 @@ async def config_push(ctx, per_min):
 
 async def _push(ctx, host, user, password, rounds, suite):
     for _ in range(rounds):
-        command = f"head -c {int(loguniform(ctx.rng, 20, 40_000))} /dev/zero; id"
+        command = f"head -c {int(log_uniform(ctx.rng, 20, 40_000))} /dev/zero; id"
         await ssh_command(ctx, host, user, password, command, suite)
         await ctx.sleep(ctx.rng.uniform(0.05, 1))
 
@@ -148,14 +161,14 @@ async def peer_gossip(ctx, per_min):
     """Programs that share updates among peers: one UDP socket, many peers, some of them gone for long."""
     peers = [(address_of(ctx, host, six=0), BEAT_PORT) for host in need(ctx, "collector")]
     count = ctx.rng.randrange(2, 12)
-    peers += [(dark_wan(ctx), ctx.rng.randrange(20_000, 60_000)) for _ in range(count)]
+    peers += [(ctx.site.dark_internet4(ctx.rng)[0], ctx.rng.randrange(20_000, 60_000)) for _ in range(count)]
 
     async def session(lifetime_s):
         end_us, size = ctx.now_us() + lifetime_s * 1e6, ctx.rng.choice([20, 60, 300])
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, family=socket.AF_INET)
         try:
-            async for _ in every(ctx, loguniform(ctx.rng, 1, 30), 0.3):
+            async for _ in every(ctx, log_uniform(ctx.rng, 1, 30), 0.3):
                 for peer in ctx.rng.sample(peers, ctx.rng.randint(1, min(3, len(peers)))):
                     transport.sendto(ctx.rng.randbytes(ctx.rng.randint(size // 2, size)), peer)
                 if ctx.now_us() > end_us:
@@ -176,7 +189,7 @@ async def busy_nat(ctx, per_min):
         rate = per_min / users
         async for _ in ctx.poisson(rate / 3):
             host, secure = ctx.rng.choice(web), ctx.rng.random() < 0.7
-            address, think_s = address_of(ctx, host), loguniform(ctx.rng, 0.2, 6)
+            address, think_s = address_of(ctx, host), log_uniform(ctx.rng, 0.2, 6)
             for _ in range(ctx.rng.randrange(1, 6)):
                 with contextlib.suppress(*NETWORK_ERRORS, ValueError):
                     await _visit(ctx, host, address, secure)
@@ -193,7 +206,7 @@ async def _visit(ctx, host, address, secure):
             await ctx.sleep(ctx.rng.uniform(0.1, 2))
         return
     async with connected(address, tls_port(host) if secure else host.port("nginx", 80),
-                         tls=unverified_tls() if secure else None) as (reader, writer):
+                         tls=unverified() if secure else None) as (reader, writer):
         for _ in range(ctx.rng.choice([1, 1, 2, 4, 9])):
             await http(reader, writer, "GET", f"/p/{ctx.rng.randrange(20)}.html", host.fqdn)
             await ctx.sleep(ctx.rng.expovariate(1 / 0.4))

@@ -8,8 +8,16 @@ import contextlib
 import struct
 
 from ..catalog import benign
-from ..services.industrial import DNP3_PORT, MODBUS_PORT, OPCUA_PORT, dnp3_frame, dnp3_read, modbus_units
-from .pace import NETWORK_ERRORS, address_of, connected, every, loguniform, need, periods, sessions
+from ..draws import log_uniform
+from ..services.industrial import (
+    DNP3_PORT,
+    MODBUS_PORT,
+    OPCUA_PORT,
+    dnp3_frame,
+    dnp3_read,
+    modbus_units,
+)
+from .pace import NETWORK_ERRORS, address_of, connected, every, need, periods, sessions
 
 
 @benign("modbus-polling", tool="asyncio")
@@ -23,7 +31,7 @@ async def modbus_polling(ctx, per_min, style=None):
         master = ModbusMaster(ctx, host)
         with contextlib.suppress(*NETWORK_ERRORS):
             async with connected(address_of(ctx, host), host.port("modbus", MODBUS_PORT)) as (reader, writer):
-                async for _ in every(ctx, loguniform(ctx.rng, 0.1, 10)):
+                async for _ in every(ctx, log_uniform(ctx.rng, 0.1, 10)):
                     await master.poll(reader, writer)
                     if ctx.now_us() > end_us:
                         return
@@ -92,7 +100,7 @@ async def dnp3_polling(ctx, per_min):
 async def _dnp3_ask(ctx, writer, end_us):
     outstation, master, sequence, number = ctx.rng.randrange(1, 60), ctx.rng.randrange(1, 10), 0, 0
     integrity_every = ctx.rng.choice([5, 20, 60])
-    async for _ in every(ctx, loguniform(ctx.rng, 0.5, 20)):
+    async for _ in every(ctx, log_uniform(ctx.rng, 0.5, 20)):
         if ctx.now_us() > end_us or writer.is_closing():
             return
         classes = (1, 2, 3, 4) if number % integrity_every == 0 else (2, 3, 4)
@@ -128,7 +136,7 @@ async def opcua_polling(ctx, per_min):
                     await subscription.subscribe_data_change(tags)
                     await ctx.sleep(lifetime_s)
                     return
-                async for _ in every(ctx, loguniform(ctx.rng, 0.3, 10)):
+                async for _ in every(ctx, log_uniform(ctx.rng, 0.3, 10)):
                     await client.read_values(tags)
                     if ctx.now_us() > end_us:
                         return

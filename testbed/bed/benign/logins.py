@@ -8,9 +8,10 @@ import base64
 import contextlib
 
 from ..catalog import benign
+from ..draws import log_uniform
 from ..services.databases import DATABASE
 from .monitoring import ssh_command
-from .pace import NETWORK_ERRORS, address_of, connected, every, http, loguniform, periods
+from .pace import NETWORK_ERRORS, address_of, connected, every, http, periods
 
 
 @benign("forgetful-user", tool="asyncio")
@@ -19,23 +20,19 @@ async def forgetful_user(ctx, per_min, services="sshd,ftp,mail,api"):
     kinds = _offered(ctx, services)
     async for _ in ctx.poisson(per_min / 3):
         kind = ctx.rng.choice(kinds)
-        host = ctx.rng.choice(_hosts(ctx, kind))
+        host = ctx.rng.choice(ctx.peers(kind))
         user, password = ctx.rng.choice(ctx.site.users)
         tries = [_mistaken(ctx.rng, password) for _ in range(min(int(ctx.rng.expovariate(0.6)) + 1, 6))]
         if ctx.rng.random() < 0.9:
             tries.append(password)
-        ctx.spawn(_try(ctx, kind, host, user, tries, loguniform(ctx.rng, 1.5, 10)))
+        ctx.spawn(_try(ctx, kind, host, user, tries, log_uniform(ctx.rng, 1.5, 10)))
 
 
 def _offered(ctx, services):
-    kinds = [kind for kind in services.split(",") if _hosts(ctx, kind)]
+    kinds = [kind for kind in services.split(",") if ctx.peers(kind)]
     if not kinds:
         raise LookupError(f"{ctx.what.name} needs a host with one of {services}")
     return kinds
-
-
-def _hosts(ctx, kind):
-    return [h for h in ctx.site.servers(kind) if h is not ctx.host and "lan" in (h.zone, ctx.host.zone)]
 
 
 def _mistaken(rng, password):
@@ -113,7 +110,7 @@ async def stale_credentials(ctx, per_min, services="sshd,ftp,mail,postgres,mysql
 
     async def program(period_s):
         kind = ctx.rng.choice(kinds)
-        host, (user, password) = ctx.rng.choice(_hosts(ctx, kind)), ctx.rng.choice(ctx.site.users)
+        host, (user, password) = ctx.rng.choice(ctx.peers(kind)), ctx.rng.choice(ctx.site.users)
         old = f"{password}-{ctx.rng.randrange(2019, 2025)}"
         async for _ in every(ctx, period_s):
             if kind in ("postgres", "mysql"):

@@ -7,7 +7,7 @@ import asyncio
 import ipaddress
 
 from ..catalog import benign
-from .pace import loguniform
+from ..draws import log_uniform
 
 LISTS = ("zen.blocks.cdn.example", "dnsbl.lists.example", "bl.spam.example", "multi.uribl.example", "rbl.mail.example")
 
@@ -53,7 +53,7 @@ async def dns_hash_lookups(ctx, per_min):
     """A virus scanner or a CDN: long names of random letters under one zone, singly or in bursts; short answers."""
     zone = ctx.rng.choice(["avqs.cdn.example", "telemetry.cdn.example", "sig.lookup.example", "edge.cdn.example"])
     labels, size = ctx.rng.choice([1, 2, 3]), ctx.rng.choice([8, 16, 26])
-    burst, kind, gap_s = ctx.rng.choice([1, 3, 20]), ctx.rng.choice(["A", "A", "TXT", "AAAA"]), loguniform(ctx.rng, 0.02, 2)
+    burst, kind, gap_s = ctx.rng.choice([1, 3, 20]), ctx.rng.choice(["A", "A", "TXT", "AAAA"]), log_uniform(ctx.rng, 0.02, 2)
     async for _ in ctx.poisson(per_min / burst):
         for _ in range(burst):
             name = ".".join(ctx.rng.randbytes(size).hex() for _ in range(labels))

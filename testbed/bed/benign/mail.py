@@ -8,15 +8,16 @@ import base64
 import contextlib
 
 from ..catalog import benign
+from ..draws import log_uniform
 from .lines import conversation
-from .people import find, jobs, log_uniform, peers, sessions
+from .people import find, jobs, sessions
 
 CHUNK = 16_384
 PORTS = {"smtp": 25, "submission": 587, "imap": 143, "imaps": 993}
 
 
 def _server(ctx):
-    servers = peers(ctx, "mail")
+    servers = ctx.peers("mail")
     return servers[ctx.host.seed % len(servers)] if servers else None
 
 
@@ -29,7 +30,7 @@ async def send(ctx, per_min):
     """Messages of 1 kB to 5 MB: submission with STARTTLS and AUTH by people, port 25 by machines. About 2 flows a message."""
 
     async def session(one):
-        servers = peers(one, "mail")
+        servers = one.peers("mail")
         if not servers:
             return
         server = one.rng.choice(servers)

@@ -9,9 +9,21 @@ import contextlib
 import ipaddress
 
 from ..catalog import benign
+from ..draws import log_uniform
 from ..services.telemetry import AGENT_PORT, community
-from .pace import (NETWORK_ERRORS, address_of, connected, dark_wan, datagrams, every, http, loguniform, need, open_ports,
-                   shares, tls_port, unverified_tls)
+from ..tls import unverified
+from .pace import (
+    NETWORK_ERRORS,
+    address_of,
+    connected,
+    datagrams,
+    every,
+    http,
+    need,
+    open_ports,
+    shares,
+    tls_port,
+)
 
 
 @benign("snmp-polling", tool="asyncio")
@@ -23,7 +35,7 @@ async def snmp_polling(ctx, per_min, silent=0.15):
 
 
 async def _poll_devices(ctx, per_min, live, silent):
-    mute = ctx.site.dark4(ctx.rng, 2) + [dark_wan(ctx), ctx.rng.choice(live).address]
+    mute = ctx.site.dark4(ctx.rng, 2) + [ctx.site.dark_internet4(ctx.rng)[0], ctx.rng.choice(live).address]
     walks, tries = ctx.rng.choice([0, 4, 15, 60]), ctx.rng.choice([1, 2, 4])
 
     async def ask(_number):
@@ -42,7 +54,7 @@ async def _rounds(ctx, per_min, low_s, high_s, check):
     """Rounds of checks, numbered on and on: all at once, one after the other, or spread over the period."""
     if per_min <= 0:
         return
-    size = min(max(round(per_min * loguniform(ctx.rng, low_s, high_s) / 60), 1), 60)
+    size = min(max(round(per_min * log_uniform(ctx.rng, low_s, high_s) / 60), 1), 60)
     period_s, number = size * 60 / per_min, 0
     gap_s = min(ctx.rng.choice([0, 0.01, 0.2, period_s]), 0.9 * period_s / size)
     async for _ in every(ctx, period_s):
@@ -145,7 +157,7 @@ async def health_checks(ctx, per_min, dead=0.25):
 
 async def _check_ports(ctx, per_min, targets, dead):
     closed = [(ctx.rng.choice(targets)[0].address, port) for port in ctx.rng.sample(range(7000, 9000), 4)]
-    closed += [(address, ctx.rng.choice([22, 80, 443, 3389])) for address in ctx.site.dark4(ctx.rng, 2) + [dark_wan(ctx)]]
+    closed += [(address, ctx.rng.choice([22, 80, 443, 3389])) for address in ctx.site.dark4(ctx.rng, 2) + [ctx.site.dark_internet4(ctx.rng)[0]]]
     timeout_s, resets, waits_s = ctx.rng.choice([1, 2, 5, 10]), ctx.rng.random() < 0.4, ctx.rng.choice([0, 0, 0.05, 0.5])
     listed = [ctx.rng.choice(closed) if ctx.rng.random() < dead else _address_and_port(*ctx.rng.choice(targets))
               for _ in range(ctx.rng.randrange(3, 40))]
@@ -179,7 +191,7 @@ async def health_http(ctx, per_min):
 
 async def _check_pages(ctx, per_min, targets):
     targets = ctx.rng.sample(targets, ctx.rng.randint(1, len(targets)))
-    method, tls = ctx.rng.choice(["GET", "GET", "HEAD"]), unverified_tls()
+    method, tls = ctx.rng.choice(["GET", "GET", "HEAD"]), unverified()
 
     async def check(number):
         host, port, path = targets[number % len(targets)]
@@ -268,7 +280,7 @@ async def policy_scan(ctx, per_min):
     while ctx.left_s > 30:
         target, ports = ctx.rng.choice(servers), ctx.rng.choice([20, 60, 100])
         pause_s = ports * 60 / per_min
-        probes_per_s = max(loguniform(ctx.rng, 0.5, 8), ports / max(ctx.left_s * 0.7, 1))
+        probes_per_s = max(log_uniform(ctx.rng, 0.5, 8), ports / max(ctx.left_s * 0.7, 1))
         await ctx.sleep(min(pause_s * ctx.rng.uniform(0.1, 0.5), ctx.left_s / 3))
         argv = ["nmap", "-n", "-Pn", ctx.rng.choice(["-sT", "-sS"]), "--top-ports", str(ports), "--max-rate",
                 f"{probes_per_s:.2f}", "--max-retries", str(ctx.rng.choice([1, 2, 3])), target.address]
@@ -294,7 +306,7 @@ async def policy_inventory(ctx, per_min):
         await ctx.run(["fping", "-q", "-r", ctx.rng.choice([0, 1]), "-i", ctx.rng.choice([2, 10, 50]), "-g", net],
                       to=[(str(net), "", "icmp")], timeout_s=min(40, max(ctx.left_s - 3, 1)))
         for host in here:
-            await _checked(lambda _: _look(ctx, host), 0)
+            await _checked(lambda _, host=host: _look(ctx, host), 0)
             await ctx.sleep(ctx.rng.uniform(0, 0.5))
         await ctx.sleep(min(pause_s * ctx.rng.uniform(0.4, 0.9), max(ctx.left_s - 1, 0)))
 

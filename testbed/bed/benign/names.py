@@ -13,8 +13,9 @@ import dnslib
 import httpx
 
 from ..catalog import benign
+from ..draws import log_uniform
 from .browsers import client_tls
-from .people import find, jobs, log_uniform, peers, sessions
+from .people import find, jobs, sessions
 
 _LABELS = (
     "www",
@@ -115,7 +116,7 @@ async def doh(ctx, per_min):
     """Many questions over one long HTTP/2 connection. About 2 flows a session of up to ten minutes."""
 
     async def session(one):
-        servers = peers(one, "doh")
+        servers = one.peers("doh")
         if not servers:
             return
         server = one.rng.choice(servers)

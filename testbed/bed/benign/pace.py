@@ -6,28 +6,20 @@ sockets are always closed.
 
 import asyncio
 import contextlib
-import ipaddress
-import math
 import socket
-import ssl
 import struct
 
-from ..plan import INTERNET4
+from ..draws import log_uniform
 
 # What a network may do to a client: it ends that session, not the behaviour.
 NETWORK_ERRORS = (OSError, TimeoutError, EOFError)
-
-
-def loguniform(rng, low, high):
-    """A number between the two; small ones are as many as great ones."""
-    return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
 def periods(rng, per_min, low_s, high_s, most=48):
     """Periods whose rates sum to about `per_min`: the machines that share a behaviour."""
     found, left = [], per_min
     while left > 60 / high_s and len(found) < most:
-        period = loguniform(rng, max(low_s, 60 / left), high_s)
+        period = log_uniform(rng, max(low_s, 60 / left), high_s)
         found.append(period)
         left -= 60 / period
     return found or ([60 / per_min] if per_min > 0 else [])
@@ -68,16 +60,14 @@ async def sessions(ctx, per_min, session, low_s=20, high_s=400):
         low_s = max(low_s, high_s / 4)
     if ctx.rng.random() < min(1, per_min * ctx.left_s / 60):
         await ctx.sleep(ctx.rng.uniform(0, min(20, 30 / per_min)))
-        ctx.spawn(session(loguniform(ctx.rng, low_s, high_s)))
+        ctx.spawn(session(log_uniform(ctx.rng, low_s, high_s)))
     async for _ in ctx.poisson(max(per_min - 60 / max(ctx.left_s, 1), 0)):
-        ctx.spawn(session(min(loguniform(ctx.rng, low_s, high_s), ctx.left_s)))
+        ctx.spawn(session(min(log_uniform(ctx.rng, low_s, high_s), ctx.left_s)))
 
 
 def need(ctx, service, zone=None):
-    """Hosts that offer a service, other than this one; refuses a scenario without any. From outside only the company's:
-    what passes between two hosts of the internet, no tap of the site sees."""
-    zone = zone or ("lan" if ctx.host.zone == "wan" else None)
-    found = [host for host in ctx.site.servers(service, zone) if host is not ctx.host]
+    """The peers of a host that offer a service; refuses a scenario without any."""
+    found = ctx.peers(service, zone)
     if not found:
         raise LookupError(f"{ctx.what.name} needs a host with {service!r}" + (f" in zone {zone}" if zone else ""))
     return found
@@ -88,14 +78,6 @@ def address_of(ctx, host, six=0.25):
     if host.address6 and ctx.host.address6 and ctx.rng.random() < six:
         return host.address6
     return ctx.rng.choice(host.addresses4)
-
-
-def unverified_tls():
-    """TLS towards the company's own certificates."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 @contextlib.asynccontextmanager
@@ -198,16 +180,6 @@ async def _discard(reader, size):
 def tls_port(host):
     """The HTTPS port of an `nginx` host."""
     return int(host.offers("nginx").options.get("tls_port", 443))
-
-
-def dark_wan(ctx):
-    """An address of the internet that nobody has: packets towards it are lost."""
-    network = ipaddress.ip_network(ctx.rng.choice(INTERNET4))
-    for _ in range(1000):
-        address = str(network[ctx.rng.randrange(1, network.num_addresses - 1)])
-        if ctx.site.host_of(address) is None:
-            return address
-    raise LookupError("the internet is full")
 
 
 def open_ports(host):

@@ -85,17 +85,6 @@ async def jobs(ctx, per_min, guess, session):
         phase = max(1 + rng.uniform(-jitter, jitter) - spent_s / period_s, 0.02)
 
 
-def log_uniform(rng, low, high):
-    """A number between two, small ones as often as great ones."""
-    return low * (high / low) ** rng.random()
-
-
-def peers(ctx, service, zone=None):
-    """Servers of a service other than this host; from outside only the company's, since no tap sees the others."""
-    zone = zone or ("lan" if ctx.host.zone == "wan" else None)
-    return [host for host in ctx.site.servers(service, zone) if host is not ctx.host]
-
-
 def address(ctx, host):
     """One of a host's addresses: IPv6 for some clients, where both have it."""
     prefers6 = ctx.host.seed % 3 == 0

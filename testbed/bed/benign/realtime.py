@@ -12,9 +12,10 @@ import websockets
 from websockets.asyncio.client import connect
 
 from ..catalog import benign
+from ..draws import log_uniform
 from ..services.realtime import VPN_ECHO, VPN_SERVER
 from .browsers import client_tls
-from .people import find, jobs, log_uniform, peers, sessions
+from .people import find, jobs, sessions
 
 NTP_EPOCH_S = 2_208_988_800
 
@@ -24,7 +25,7 @@ async def chat(ctx, per_min):
     """A chat window: messages in spells, pings, minutes to half an hour. About 2 flows a session."""
 
     async def session(one):
-        servers = peers(one, "websocket")
+        servers = one.peers("websocket")
         if not servers:
             return
         server = one.rng.choice(servers)
@@ -90,7 +91,7 @@ async def _datagrams(found, port, *, source=None):
 @benign("ntp-sync", tool="asyncio")
 async def ntp(ctx, per_min):
     """Polls of one or several servers, a burst at first; one port for the whole poll. One flow a poll and server."""
-    servers = peers(ctx, "ntp")
+    servers = ctx.peers("ntp")
     chosen = ctx.rng.sample(servers, min(len(servers), ctx.rng.choice((1, 1, 2, 4))))
     names = ctx.rng.random() < 0.4
 
@@ -153,7 +154,7 @@ async def call(ctx, per_min, seconds=None):
     """Registers, rings, talks with RTP both ways for 10 to 60 seconds (option seconds). About 4 flows; 100 packets a second."""
 
     async def session(one):
-        servers = peers(one, "sip")
+        servers = one.peers("sip")
         if not servers:
             return
         server = one.rng.choice(servers)
@@ -242,7 +243,7 @@ async def vpn(ctx, per_min):
     """An OpenVPN tunnel for two to twenty minutes with a user inside it. One flow; a program and a Python process each."""
 
     async def session(one):
-        servers = peers(one, "vpn")
+        servers = one.peers("vpn")
         if not servers:
             return
         server = one.rng.choice(servers)

@@ -12,7 +12,8 @@ from pathlib import Path
 import asyncssh
 
 from ..catalog import benign
-from .people import find, jobs, log_uniform, peers, sessions
+from ..draws import log_uniform
+from .people import find, jobs, sessions
 
 _COMMANDS = (
     "ls -la /etc",
@@ -106,7 +107,7 @@ def _openssh(ctx, port, user, *, port_flag="-p"):
 
 
 def _server(ctx):
-    servers = peers(ctx, "sshd")
+    servers = ctx.peers("sshd")
     inside = [h for h in servers if h.zone == "lan"]
     return ctx.rng.choice(inside if inside and ctx.rng.random() < 0.7 else servers) if servers else None
 
@@ -199,7 +200,7 @@ async def _keys(ctx, write, over):
 @benign("ssh-scripted", tool="asyncssh")
 async def scripted(ctx, per_min):
     """Configuration management: every so often some commands on several servers, one login each. About 4 flows a round."""
-    servers = peers(ctx, "sshd", "lan") or peers(ctx, "sshd")
+    servers = ctx.peers("sshd", "lan") or ctx.peers("sshd")
     wide = ctx.rng.randint(1, max(1, min(6, len(servers))))
     together, keys = ctx.rng.random() < 0.5, ctx.rng.random() < 0.6
 
@@ -292,7 +293,7 @@ async def rsync(ctx, per_min):
         (folder / f"{number}.doc").write_bytes(ctx.rng.randbytes(min(int(ctx.rng.lognormvariate(9.5, 1.5)), 300_000)))
 
     async def run(one):
-        servers = peers(one, "rsyncd")
+        servers = one.peers("rsyncd")
         if not servers:
             return
         server = one.rng.choice(servers)

@@ -9,9 +9,21 @@ import contextlib
 import struct
 
 from ..catalog import benign
+from ..draws import log_uniform
 from ..services import telemetry as servers
-from .pace import (NETWORK_ERRORS, address_of, connected, datagrams, every, http, loguniform, need, periods, sessions,
-                   tls_port, unverified_tls)
+from ..tls import unverified
+from .pace import (
+    NETWORK_ERRORS,
+    address_of,
+    connected,
+    datagrams,
+    every,
+    http,
+    need,
+    periods,
+    sessions,
+    tls_port,
+)
 
 
 @benign("heartbeat-udp", tool="asyncio")
@@ -23,7 +35,7 @@ async def heartbeat_udp(ctx, per_min, low_s=1, high_s=600, zone=None):
         host, end_us = ctx.rng.choice(hosts), ctx.now_us() + lifetime_s * 1e6
         payload, wait_s = _beat(ctx.rng), ctx.rng.choice([0, 1, 3])
         async with datagrams(address_of(ctx, host), servers.BEAT_PORT) as line:
-            async for _ in every(ctx, loguniform(ctx.rng, low_s, 60)):
+            async for _ in every(ctx, log_uniform(ctx.rng, low_s, 60)):
                 with contextlib.suppress(*NETWORK_ERRORS):
                     await _send_beat(line, payload(), wait_s)
                 if ctx.now_us() > end_us:
@@ -66,7 +78,7 @@ async def heartbeat_tcp(ctx, per_min, low_s=1, high_s=600, held_share=None, zone
         payload = _beat(ctx.rng)
         with contextlib.suppress(*NETWORK_ERRORS):
             async with connected(address_of(ctx, host), servers.BEAT_PORT) as (reader, writer):
-                async for _ in every(ctx, loguniform(ctx.rng, low_s, 120)):
+                async for _ in every(ctx, log_uniform(ctx.rng, low_s, 120)):
                     writer.write(payload())
                     await reader.read(4096)
                     if ctx.now_us() > end_us:
@@ -92,7 +104,7 @@ async def heartbeat_https(ctx, per_min, low_s=3, high_s=600):
     hosts = need(ctx, "nginx", "wan")
 
     async def agent(period_s):
-        host, tls = ctx.rng.choice(hosts), unverified_tls()
+        host, tls = ctx.rng.choice(hosts), unverified()
         address, port, name = address_of(ctx, host), tls_port(host), host.fqdn
         method, path = ctx.rng.choice([("GET", "/p/1.html"), ("HEAD", "/"), ("POST", "/upload"), ("GET", "/")])
         size, resolves, rare = ctx.rng.choice([0, 40, 300, 1500]), ctx.rng.random() < 0.3, ctx.rng.choice([0, 0.01, 0.05])
@@ -112,7 +124,7 @@ async def heartbeat_https(ctx, per_min, low_s=3, high_s=600):
 async def _longer_exchange(ctx, address, port, name, tls):
     async with connected(address, port, tls=tls) as (reader, writer):
         for _ in range(ctx.rng.randrange(1, 6)):
-            size = int(loguniform(ctx.rng, 200, 60_000))
+            size = int(log_uniform(ctx.rng, 200, 60_000))
             await http(reader, writer, "POST", "/upload", name, body=ctx.rng.randbytes(size))
 
 
@@ -124,7 +136,7 @@ async def mqtt_sensors(ctx, per_min):
 
     async def held(lifetime_s):
         end_us, keepalive_s = ctx.now_us() + lifetime_s * 1e6, ctx.rng.choice([15, 30, 60, 300])
-        period_s, size = loguniform(ctx.rng, 1, 60), ctx.rng.choice([8, 30, 120, 900])
+        period_s, size = log_uniform(ctx.rng, 1, 60), ctx.rng.choice([8, 30, 120, 900])
         with contextlib.suppress(*NETWORK_ERRORS):
             async with connected(address_of(ctx, host), host.port("mqtt", 1883)) as (reader, writer):
                 await _mqtt_open(ctx, reader, writer, account, keepalive_s)
@@ -212,7 +224,7 @@ async def syslog_ship(ctx, per_min):
 
 
 async def _log(ctx, lifetime_s, send):
-    end_us, think_s = ctx.now_us() + lifetime_s * 1e6, loguniform(ctx.rng, 0.2, 20)
+    end_us, think_s = ctx.now_us() + lifetime_s * 1e6, log_uniform(ctx.rng, 0.2, 20)
     while ctx.now_us() < end_us:
         for _ in range(1 if ctx.rng.random() < 0.85 else ctx.rng.randrange(5, 80)):
             send(b"<%d>app[%d]: %s" % (ctx.rng.randrange(191), ctx.rng.randrange(9999), b"m" * ctx.rng.randrange(20, 500)))
@@ -286,7 +298,7 @@ async def print_jobs(ctx, per_min):
                 async with connected(address, port):
                     await ctx.sleep(0.05)
             async with connected(address, port) as (_, writer):
-                for _ in range(int(loguniform(ctx.rng, 1, 60))):
+                for _ in range(int(log_uniform(ctx.rng, 1, 60))):
                     writer.write(bytes(ctx.rng.randrange(2000, 20_000)))
                     await writer.drain()
                     await ctx.sleep(ctx.rng.uniform(0.01, 0.2))

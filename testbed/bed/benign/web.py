@@ -16,8 +16,9 @@ import aiohttp
 import httpx
 
 from ..catalog import benign
+from ..draws import log_uniform
 from .browsers import Names, client_tls, drain, url_of, web_session
-from .people import find, jobs, log_uniform, peers, sessions
+from .people import find, jobs, sessions
 
 WEB_ERRORS = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 SIZES = (50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000)
@@ -26,7 +27,7 @@ ASSETS_MAX = 40
 
 def _servers(ctx, wan_share=0.75):
     """The web servers a client goes to: mostly the internet's, for a client outside the company's."""
-    lan, wan = peers(ctx, "nginx", "lan"), peers(ctx, "nginx", "wan")
+    lan, wan = ctx.peers("nginx", "lan"), ctx.peers("nginx", "wan")
     if ctx.host.zone == "wan":
         return lan
     return wan if wan and (not lan or ctx.rng.random() < wan_share) else lan
@@ -320,7 +321,7 @@ async def quic_browse(ctx, per_min):
         from aioquic.h3.events import DataReceived, HeadersReceived
         from aioquic.quic.configuration import QuicConfiguration
 
-        servers = peers(one, "quic")
+        servers = one.peers("quic")
         if not servers:
             return
         server = one.rng.choice(servers)

@@ -12,11 +12,21 @@ import json
 import socket
 import struct
 
-
 from ..catalog import hostile
+from ..draws import log_uniform
 from . import crew
-from .channels import GONE, ask_once, fetch, frame, hang_up, operate, stream, tls_client, web_client
-from .crew import Bounds, log_uniform
+from .channels import (
+    GONE,
+    ask_once,
+    fetch,
+    frame,
+    hang_up,
+    operate,
+    stream,
+    tls_client,
+    web_client,
+)
+from .crew import Bounds
 
 
 class Rhythm:
@@ -116,7 +126,7 @@ async def beacon_fallback(ctx, flows, seconds, period_s=None, jitter=None):
     rng, bounds = ctx.rng, Bounds(ctx, flows, seconds)
     rhythm = Rhythm(ctx, bounds, period_s, jitter)
     server = server_of(ctx, "c2-http", "c2-https", "c2-tcp")
-    dead = rng.choice((crew.unowned4(ctx.site, rng, 1)[0], server.address))
+    dead = rng.choice((ctx.site.dark_internet4(rng, 1)[0], server.address))
     dead_port, tries = rng.choice((8081, 9443, 4447, 1337)), rng.randint(1, 4)
     while bounds.take():
         for _ in range(tries):
@@ -152,7 +162,7 @@ async def beacon_dead(ctx, flows, seconds, period_s=None, jitter=None, patience_
     rhythm = Rhythm(ctx, bounds, period_s, jitter)
     rhythm.period_s = min(rhythm.period_s, seconds / 8)
     closed = rng.random() < 0.4
-    address = rng.choice(ctx.site.select("attacker") or [ctx.host]).address if closed else crew.unowned4(ctx.site, rng, 1)[0]
+    address = rng.choice(ctx.site.select("attacker") or [ctx.host]).address if closed else ctx.site.dark_internet4(rng, 1)[0]
     port = rng.choice((443, 80, 8443, 4443, 1337, 8888)) if not closed else rng.choice((4443, 8089, 1337, 31337))
     patience_s, again, backoff = patience_s or rng.choice((1, 3, 8, 20)), rng.randint(1, 3), rng.choice((1, 1, 1, 1.5))
     while True:
@@ -409,7 +419,7 @@ async def gossip(ctx, flows, seconds, period_s=None):
     rng, bounds = ctx.rng, Bounds(ctx, 4 * flows, seconds)
     rhythm = Rhythm(ctx, bounds, period_s or log_uniform(rng, 0.3, 30))
     alive = [(h.address, h.port("c2-tcp", 4444)) for h in ctx.site.hosts if h.zone == "wan" and h.offers("c2-tcp")]
-    dark = [(a, rng.randint(1024, 65000)) for a in crew.unowned4(ctx.site, rng, min(flows, rng.randint(4, 80)))]
+    dark = [(a, rng.randint(1024, 65000)) for a in ctx.site.dark_internet4(rng, min(flows, rng.randint(4, 80)))]
     peers = (alive + dark)[:max(1, flows)]
     size = rng.choice((20, 60, 250))
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(

@@ -16,8 +16,9 @@ import struct
 import aiohttp
 import dnslib
 
+from ..draws import log_uniform
 from ..services.command_control import FRAME, OPERATOR
-from .crew import log_uniform
+from ..tls import unverified
 
 AGENTS = ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
           "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Firefox/128.0",
@@ -32,8 +33,7 @@ def tls_client(rng) -> ssl.SSLContext:
     """One of some client TLS stacks: versions, ciphers and ALPN differ."""
     kind = rng.randrange(5)
     if kind not in _contexts:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context = unverified()
         if kind == 1:
             context.maximum_version = ssl.TLSVersion.TLSv1_2
         elif kind == 2:

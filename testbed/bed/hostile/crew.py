@@ -5,16 +5,8 @@ socket and writes no truth but that of programs it ran. In: a context. Out: host
 """
 
 import asyncio
-import ipaddress
 import math
 import random
-
-from ..plan import INTERNET4
-
-
-def log_uniform(rng: random.Random, low: float, high: float) -> float:
-    """Small values as often as big ones."""
-    return low * (high / low) ** rng.random()
 
 
 def zone_of_targets(ctx, where: str | None = None) -> str:
@@ -57,20 +49,6 @@ def address_of(ctx, host, six_share: float = 0.15) -> str:
     if host.address6 and ctx.host.address6 and ctx.rng.random() < six_share:
         return host.address6
     return ctx.rng.choice(host.addresses4)
-
-
-def unowned4(site, rng: random.Random, count: int, network: str | None = None) -> list[str]:
-    """Internet addresses that no host of the site has."""
-    used = {a for h in site.hosts for a in h.addresses4}
-    found = []
-    for _ in range(count * 20):
-        if len(found) == count:
-            break
-        chosen = ipaddress.ip_network(network or rng.choice(INTERNET4))
-        address = str(chosen[rng.randrange(1, chosen.num_addresses - 1)])
-        if address not in used:
-            found.append(address)
-    return found
 
 
 def url(host: str, port: int, tls: bool, path: str = "/") -> str:

@@ -11,10 +11,11 @@ import re
 import socket
 
 from ..catalog import hostile
+from ..draws import log_uniform
 from . import crew
 from .beacon import address_of, echo_request, question_name, server_of
 from .channels import GONE, Questions, fetch, stream, web_client
-from .crew import Bounds, log_uniform
+from .crew import Bounds
 
 
 class Haul:

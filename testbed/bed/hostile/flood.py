@@ -9,9 +9,10 @@ import socket
 import struct
 
 from ..catalog import hostile
+from ..draws import log_uniform
 from ..plan import INTERNET4
 from . import packets
-from .crew import Bounds, log_uniform, unowned4, victim, zone_of_targets
+from .crew import Bounds, victim, zone_of_targets
 
 TCP_SERVICES = {
     "nginx": 80,
@@ -98,19 +99,19 @@ class _Sources:
             self._pool = list(ctx.host.addresses4)
             self.seen = self._pool
         elif kind == "one":
-            self._pool = unowned4(ctx.site, ctx.rng, ctx.rng.randint(1, 5))
+            self._pool = ctx.site.dark_internet4(ctx.rng, ctx.rng.randint(1, 5))
             self.seen = self._pool
         elif kind == "network":
-            place = ipaddress.ip_address(unowned4(ctx.site, ctx.rng, 1)[0])
+            place = ipaddress.ip_address(ctx.site.dark_internet4(ctx.rng, 1)[0])
             network = ipaddress.ip_network(f"{place}/{ctx.rng.randint(24, 28)}", strict=False)
-            self._pool = unowned4(ctx.site, ctx.rng, 200, str(network))
+            self._pool = ctx.site.dark_internet4(ctx.rng, 200, str(network))
             self.seen = [str(network)]
         else:
             self.seen = list(INTERNET4)
 
     def draw(self):
         """A source."""
-        return self._rng.choice(self._pool) if self._pool else unowned4(self._site, self._rng, 1)[0]
+        return self._rng.choice(self._pool) if self._pool else self._site.dark_internet4(self._rng, 1)[0]
 
 
 def _open_port(ctx, where=None):
@@ -142,7 +143,7 @@ async def _hping(ctx, target, count, per_s, options, *, spoof_share=0.4):
     rng, source = ctx.rng, ctx.host.address
     argv = ["hping3", "-q", "-n", "-I", "eth0", "-c", str(count), "-i", f"u{1e6 / per_s:.0f}", *options]
     if ctx.host.zone == "wan" and rng.random() < spoof_share:
-        source = unowned4(ctx.site, rng, 1)[0]
+        source = ctx.site.dark_internet4(rng, 1)[0]
         argv += ["-a", source]
     if rng.random() < 0.4:
         argv += ["-t", str(rng.choice((50, 64, 100, 128, 255)))]

@@ -12,7 +12,8 @@ import struct
 from dataclasses import dataclass
 
 from ..catalog import hostile
-from .crew import Bounds, Pace, address_of, attempts, log_uniform, run_bounded, victim, victims
+from ..draws import log_uniform
+from .crew import Bounds, Pace, address_of, attempts, run_bounded, victim, victims
 
 GUESS, SPRAY, STUFF = "T1110.001", "T1110.003", "T1110.004"
 _STEMS = tuple(

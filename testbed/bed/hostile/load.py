@@ -10,7 +10,9 @@ import ssl
 from pathlib import Path
 
 from ..catalog import hostile
-from .crew import Bounds, Pace, address_of, attempts, log_uniform, run_bounded, together, url, victim
+from ..draws import log_uniform
+from ..tls import unverified
+from .crew import Bounds, Pace, address_of, attempts, run_bounded, together, url, victim
 from .flood import TCP_SERVICES
 from .slow_http import AGENTS, web_target
 
@@ -254,8 +256,7 @@ async def http2(ctx, flows, seconds, *, where=None):
 
 
 def _tls(rng):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context = unverified()
     if rng.random() < 0.4:
         context.maximum_version = ssl.TLSVersion.TLSv1_2
     return context

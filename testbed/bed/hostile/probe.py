@@ -11,10 +11,11 @@ import socket
 import struct
 
 from ..catalog import hostile
+from ..draws import log_uniform
 from . import crew
 from .beacon import icmp_message
 from .channels import GONE, hang_up, stream
-from .crew import Bounds, Pace, attempts, log_uniform
+from .crew import Bounds, Pace, attempts
 
 TLS_PORTS = {"nginx": ("tls_port", 443), "weakweb": ("tls_port", 8443), "mail": ("imaps", 993)}
 PLAIN = {"nginx": 80, "weakweb": 8080, "ftp": 21, "sshd": 22, "mail": 25, "smb": 445, "postgres": 5432, "mysql": 3306, "redis": 6379,
@@ -146,7 +147,7 @@ async def icmp_redirect(ctx, flows, seconds):
     """ICMP redirects to LAN hosts, which ignore them; `flows` bounds the hosts, each gets some messages."""
     rng, bounds = ctx.rng, Bounds(ctx, flows, seconds)
     hosts = [h for h in ctx.site.hosts if h.zone == "lan" and h is not ctx.host]
-    outside = [h.address for h in ctx.site.hosts if h.zone == "wan"] or crew.unowned4(ctx.site, rng, 3)
+    outside = [h.address for h in ctx.site.hosts if h.zone == "wan"] or ctx.site.dark_internet4(rng, 3)
     pause_s = log_uniform(rng, 0.1, 10)
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
         raw.bind((ctx.host.address, 0))

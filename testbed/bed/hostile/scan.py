@@ -12,8 +12,10 @@ import ssl
 import struct
 
 from ..catalog import hostile
+from ..draws import log_uniform
 from ..plan import GATEWAY_MAC
-from .crew import Bounds, Pace, attempts, log_uniform, unowned4, zone_of_targets
+from ..tls import unverified
+from .crew import Bounds, Pace, attempts, zone_of_targets
 
 COMMON = tuple(
     map(
@@ -53,7 +55,7 @@ def crowd(ctx, count: int, where: str | None = None) -> list[str]:
     wanted = max(1, min(len(live), round(count * log_uniform(rng, 0.1, 1.0))))
     found = rng.sample(live, wanted) if live else []
     missing = count - len(found)
-    found += ctx.site.dark4(rng, missing) if zone == "lan" else unowned4(ctx.site, rng, missing)
+    found += ctx.site.dark4(rng, missing) if zone == "lan" else ctx.site.dark_internet4(rng, missing)
     found = list(dict.fromkeys(found))
     if rng.random() < 0.5:
         found.sort(key=ipaddress.ip_address)
@@ -151,7 +153,7 @@ def _nmap_disguise(ctx, targets):
     if rng.random() < 0.15:
         options += ["--data-length", str(rng.randint(1, 120))]
     if rng.random() < 0.08 and host.zone == "wan" and len(targets) < 20:
-        decoys = unowned4(ctx.site, rng, rng.randint(1, 4))
+        decoys = ctx.site.dark_internet4(rng, rng.randint(1, 4))
         options += ["-D", ",".join([*decoys, "ME"])]
     elif rng.random() < 0.04:
         options += ["-f"]
@@ -427,9 +429,7 @@ class _Knock:
             3306: None,
         }.get(port, self._rng.choice((b"\r\n", b"HELP\r\n", None)))
         if port in (443, 8443, 993):
-            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-            await writer.start_tls(tls)
+            await writer.start_tls(unverified())
             greeting = b"HEAD / HTTP/1.0\r\n\r\n"
         if greeting:
             writer.write(greeting)

@@ -9,7 +9,9 @@ import socket
 import ssl
 
 from ..catalog import hostile
-from .crew import Bounds, address_of, log_uniform, run_bounded, together, url, victim
+from ..draws import log_uniform
+from ..tls import unverified
+from .crew import Bounds, address_of, run_bounded, together, url, victim
 
 WEB = {"nginx": (80, 443), "weakweb": (8080, None), "api": (8000, None)}
 AGENTS = (
@@ -169,10 +171,7 @@ async def _hold(ctx, bounds, address, port, tls, drip, gap_s, jitter, window):
     client.setblocking(False)
     if window:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
-    context = None
-    if tls:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context = unverified() if tls else None
     writer = None
     try:
         await asyncio.wait_for(asyncio.get_running_loop().sock_connect(client, (address, port)), 10)

@@ -14,11 +14,12 @@ import aiohttp
 
 from .. import namespaces
 from ..catalog import hostile
+from ..draws import log_uniform
 from ..services import tunnels
 from . import crew
 from .beacon import address_of, question_name, server_of
 from .channels import GONE, Questions, frame, inside, web_client
-from .crew import Bounds, log_uniform
+from .crew import Bounds
 
 _icmp_in_use = set()  # hosts: two ptunnels on one host take each other's packets
 

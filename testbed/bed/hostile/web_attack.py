@@ -8,10 +8,11 @@ Owns: word lists, payloads, pace. Never: a host that is not of the site. The pay
 import urllib.parse
 
 from ..catalog import hostile
+from ..draws import log_uniform
 from ..services.weakweb import PATHS
 from . import crew
 from .channels import fetch, web_client
-from .crew import Bounds, Pace, attempts, log_uniform, run_bounded
+from .crew import Bounds, Pace, attempts, run_bounded
 
 _STEMS = ("admin", "backup", "old", "test", "data", "page", "file", "user", "site", "app", "doc", "sys", "web", "dev", "img", "conf")
 _ENDS = ("", "", ".php", ".bak", ".zip", ".html", ".txt", ".asp", ".sql", ".tar.gz", "~", "/")
@@ -40,7 +41,7 @@ class Target:
         services = services or rng.choice((("weakweb",), ("weakweb", "nginx"), ("weakweb", "nginx")))
         host = crew.victim(ctx, *services)
         name = rng.choice([s for s in services if host.offers(s)])
-        self.weak, self.tls = name == "weakweb", rng.random() < 0.3
+        self.tls = rng.random() < 0.3
         options, usual = host.offers(name).options, {"weakweb": (8080, 8443), "nginx": (80, 443)}[name]
         self.port = int(options.get("tls_port", usual[1]) if self.tls else options.get("port", usual[0]))
         self.address = crew.address_of(ctx, host)

@@ -9,7 +9,6 @@ from ..catalog import service
 from . import certificates
 
 _TYPES = (("css", 1_000, 60_000), ("js", 1_000, 200_000), ("png", 200, 40_000), ("jpg", 3_000, 200_000), ("woff2", 9_000, 60_000))
-FILE_MAX = 64 << 20
 
 
 @service("nginx")

@@ -30,6 +30,16 @@ pub struct Report {
 pub struct PortReport {
     /// Its device.
     pub tap: String,
+    /// What was counted of frames, key by key.
+    #[serde(flatten)]
+    pub counters: PortCounters,
+    /// Failed reads of the device.
+    pub read_errors: u64,
+}
+
+/// Frames of one port, and where they were lost.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct PortCounters {
     /// Frames read from the device, that is, sent by the host.
     pub frames_in: u64,
     /// Their octets.
@@ -55,49 +65,6 @@ pub struct PortReport {
     /// Too short, behind the port it came from, with no port to flood to, or from the WAN and not to the gateway.
     pub dropped_not_switched: u64,
     /// The device did not take the frame: it was down, or gone.
-    pub dropped_down: u64,
-    /// Failed reads of the device.
-    pub read_errors: u64,
-}
-
-impl PortReport {
-    pub(crate) const fn new(tap: String, counters: PortCounters, read_errors: u64) -> Self {
-        Self {
-            tap,
-            frames_in: counters.frames_in,
-            bytes_in: counters.bytes_in,
-            frames_out: counters.frames_out,
-            bytes_out: counters.bytes_out,
-            dropped_loss_up: counters.dropped_loss_up,
-            dropped_loss_down: counters.dropped_loss_down,
-            dropped_queue_up: counters.dropped_queue_up,
-            dropped_queue_down: counters.dropped_queue_down,
-            dropped_flight: counters.dropped_flight,
-            dropped_unroutable: counters.dropped_unroutable,
-            dropped_ttl: counters.dropped_ttl,
-            dropped_not_switched: counters.dropped_not_switched,
-            dropped_down: counters.dropped_down,
-            read_errors,
-        }
-    }
-}
-
-/// The numbers of a [`PortReport`] that count frames, under the same names.
-#[derive(Debug, Clone, Copy, Default)]
-#[expect(missing_docs, reason = "`PortReport` says what each means")]
-pub struct PortCounters {
-    pub frames_in: u64,
-    pub bytes_in: u64,
-    pub frames_out: u64,
-    pub bytes_out: u64,
-    pub dropped_loss_up: u64,
-    pub dropped_loss_down: u64,
-    pub dropped_queue_up: u64,
-    pub dropped_queue_down: u64,
-    pub dropped_flight: u64,
-    pub dropped_unroutable: u64,
-    pub dropped_ttl: u64,
-    pub dropped_not_switched: u64,
     pub dropped_down: u64,
 }
 

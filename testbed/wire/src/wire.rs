@@ -225,8 +225,10 @@ impl Wire {
     }
 
     fn report(&self) -> Report {
-        let port = |(index, device): (usize, &Device)| {
-            PortReport::new(device.name.clone(), self.fabric.counters(index), device.read_errors)
+        let port = |(index, device): (usize, &Device)| PortReport {
+            tap: device.name.clone(),
+            counters: self.fabric.counters(index),
+            read_errors: device.read_errors,
         };
         Report {
             ports: self.devices.ports.iter().enumerate().map(port).collect(),
