@@ -1,0 +1,28 @@
+//! What every detector does: windows in, class logits per flow out.
+
+use crate::{ScoreError, WindowBatch};
+
+/// A detector with its weights.
+pub trait Detector: Send {
+    /// Number of classes; class 0 is benign.
+    fn classes(&self) -> usize;
+
+    /// Appends the logits of every step of the batch to `logits`: `[steps, classes]`, row-major, in the order of
+    /// the batch's steps. The logits of a step may depend on its own window alone.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the device; never because of the inputs' values.
+    fn logits(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError>;
+
+    /// Attention that each step pays to each step of its window, averaged over heads: for every window a square of
+    /// `length x length` rows, appended to `attention`. Detectors without attention append nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Detector::logits`].
+    fn attention(&mut self, batch: &WindowBatch, attention: &mut Vec<f32>) -> Result<(), ScoreError> {
+        let _ = (batch, attention);
+        Ok(())
+    }
+}

@@ -1,0 +1,14 @@
+//! Scoring: windows of flows in, verdicts and incidents out.
+//!
+//! The crate is pure but for loading a model: packet time is its only clock. It knows inputs by name and position only;
+//! how they are computed from flows is the business of `tapline-features`.
+
+pub mod batch;
+pub mod detector;
+pub mod error;
+pub mod manifest;
+
+pub use batch::WindowBatch;
+pub use detector::Detector;
+pub use error::ScoreError;
+pub use manifest::Manifest;

@@ -1,0 +1,189 @@
+//! `model.toml`: everything that is known about a model but its weights.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The manifest of a model directory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of this format; 1.
+    pub format: u32,
+    /// Name of the model, as verdicts carry it: name and the first 8 digits of the weights' SHA-256 (`default-1f2e3d4c`).
+    pub id: String,
+    /// Class names; the first is benign.
+    pub classes: Vec<String>,
+    /// ATT&CK technique of each class, by class name.
+    pub attack_ids: BTreeMap<String, String>,
+    /// What the model reads.
+    pub inputs: Inputs,
+    /// How flows become windows.
+    pub window: Window,
+    /// What it computes, and with which weight each part of it votes.
+    pub detectors: Vec<DetectorSpec>,
+    /// From logits to probabilities and p-values.
+    pub calibration: Calibration,
+    /// When to speak.
+    pub thresholds: Thresholds,
+    /// The weights.
+    pub weights: Weights,
+    /// Facts about the training, for people: command, data, seeds, dates, figures.
+    pub card: BTreeMap<String, String>,
+}
+
+/// The selected inputs, in order, with their scaling and training histograms.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inputs {
+    /// Name of the table of inputs, `inputs-1`.
+    pub schema: String,
+    /// SHA-256 over names and units of the whole table, as `tapline features list` prints it.
+    pub schema_hash: String,
+    /// One per selected input.
+    pub columns: Vec<InputColumn>,
+}
+
+/// One selected input. Scaled value: `((value - center) / scale)` clamped to `[-clip, clip]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputColumn {
+    /// Name in the table of inputs.
+    pub name: String,
+    /// Median of the training rows.
+    pub center: f32,
+    /// Interquartile range of the training rows, or 1 where that is 0.
+    pub scale: f32,
+    /// Bound of the scaled value.
+    pub clip: f32,
+    /// Inner edges of the histogram of the scaled value over benign training rows, ascending.
+    pub edges: Vec<f32>,
+    /// Share of benign training rows in each bin: one more than edges.
+    pub shares: Vec<f32>,
+}
+
+/// How the flows of a host become windows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// Steps at most.
+    pub steps: usize,
+    /// A window closes when so many flows wait.
+    pub stride: usize,
+    /// Or when the first of them has waited so long, in packet time.
+    pub deadline_us: u64,
+    /// How often a flow is computed at most: once waiting, the other times as history of later windows.
+    pub computed_at_most: usize,
+    /// Which steps of a rectangle are padding: `left`.
+    pub padding: String,
+}
+
+/// One detector of the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetectorSpec {
+    /// Its part of the vote: log-probabilities are averaged with these weights. 0: carried along for comparison.
+    pub vote: f32,
+    /// The kind and its shape. Its tensors have the prefix `<kind>.`.
+    #[serde(flatten)]
+    pub kind: DetectorKind,
+}
+
+/// The kinds of detectors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum DetectorKind {
+    /// Bidirectional LSTM layers, self-attention, logits per flow.
+    BilstmAttn(NetworkSpec),
+    /// Gradient-boosted or bagged trees over one flow's inputs.
+    Trees(TreesSpec),
+    /// Multinomial logistic regression over one flow's inputs.
+    Logistic,
+    /// One input, one threshold: the bar that everything must clear.
+    OneInput,
+}
+
+/// Shape of the network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// Units of each bidirectional layer, per direction.
+    pub hidden: Vec<usize>,
+    /// Attention heads.
+    pub heads: usize,
+    /// Model width of the attention; a multiple of `heads`.
+    pub attention: usize,
+    /// `layer` or `batch`.
+    pub norm: String,
+    /// Share of units left out in training.
+    pub dropout: f32,
+}
+
+/// Shape of the trees.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TreesSpec {
+    /// `boosted` (leaf values are added to logits) or `forest` (leaf values are class shares, averaged).
+    pub method: String,
+    /// Trees.
+    pub trees: usize,
+}
+
+/// From logits to probabilities and p-values.
+///
+/// The score of a flow is its log-odds of being hostile: `ln(sum of hostile p) - ln(p of benign)` after temperature.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Logits are divided by it.
+    pub temperature: f32,
+    /// Where the benign scores come from: `validation`, or the operator's own traffic after `tapline learn`.
+    pub source: String,
+    /// Benign flows that were scored.
+    pub benign_flows: u64,
+    /// Packet time that they span, in seconds.
+    pub benign_span_s: f64,
+    /// Ascending scores of benign flows at `ranks`.
+    pub scores: Vec<f32>,
+    /// How many of the benign flows score at least as high; descending, the last is 1 or more.
+    pub ranks: Vec<u64>,
+}
+
+/// When to speak: the three operating points, and what they cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thresholds {
+    /// Score from which a flow counts as evidence.
+    pub investigate: f32,
+    /// Score from which it raises an incident by itself if the evidence suffices.
+    pub detect: f32,
+    /// Score from which blocking would be defensible.
+    pub block: f32,
+    /// Evidence (sum of `-log10 p-value` over flows of the incident at or above `investigate`) that makes an incident
+    /// an alert.
+    pub alert_evidence: f32,
+    /// Flows that an alert needs at least, by class name; 1 where nothing is said.
+    pub alert_flows: BTreeMap<String, u32>,
+    /// A quiet time that ends an incident, in packet time.
+    pub incident_gap_us: u64,
+    /// Alerts a day on the calibration's benign flows, for growing `alert_evidence`.
+    pub budget: Vec<BudgetPoint>,
+}
+
+/// What an evidence threshold costs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetPoint {
+    /// The threshold.
+    pub alert_evidence: f32,
+    /// Alerts a day.
+    pub alerts_per_day: f64,
+}
+
+/// The file of weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Weights {
+    /// File name within the directory, `model.safetensors`.
+    pub file: String,
+    /// SHA-256 of its bytes, lower-case hex.
+    pub sha256: String,
+}

@@ -1,0 +1,1 @@
+//! Learning: labelled tables in, model directories out; and what those models are worth on networks they never saw.
