@@ -7,8 +7,10 @@ pub mod batch;
 pub mod detector;
 pub mod error;
 pub mod manifest;
+pub mod window;
 
 pub use batch::WindowBatch;
 pub use detector::Detector;
 pub use error::ScoreError;
 pub use manifest::Manifest;
+pub use window::{ClosedWindows, WindowLimits, Windower};
