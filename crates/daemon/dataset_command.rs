@@ -12,13 +12,13 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use tapline_dataset::caps::{fair_shares, hostile_at_most, stretches};
 use tapline_dataset::{Card, Dropped, Made, honesty};
-use tapline_features::SchemaId;
+use tapline_features::{SchemaId, inputs};
 use tapline_label::Class;
 
 use crate::dataset_cli::{BuildArgs, DatasetCommand};
-use crate::dataset_flows::Flow;
+use crate::dataset_flows::Observed;
 use crate::dataset_sources::{Batch, Corpus, read_run};
-use crate::dataset_table::{Marks, Names, Table, Tail, bytes_of};
+use crate::dataset_table::{Marks, Names, Table, bytes_of};
 use crate::exit::{Code, Failure};
 use crate::{print, version};
 
@@ -58,6 +58,7 @@ fn build(args: &BuildArgs) -> Result<(), Failure> {
         table.discard();
         return Err(failure);
     }
+    table.annotate("tapline.inputs", format!("{} {}", inputs::SCHEMA, inputs::schema_hash()));
     table.annotate("tapline.dataset.command", made.command.clone());
     table.annotate("tapline.dataset.caps", made.caps.clone());
     table.annotate("tapline.dataset.rows", table.card.rows().to_string());
@@ -140,13 +141,14 @@ fn add(table: &mut Table, made: &mut Made, mut batch: Batch, caps: Caps) -> Resu
     for (reason, class, flows) in batch.dropped.drain(..) {
         table.card.add_dropped(reason, origin.site, class, flows);
     }
-    let mut flows = batch.flows;
-    flows.sort_by_key(|(flow, _)| (flow.head.start, flow.head.last, flow.head.first_ordinal));
+    let flows = batch.flows;
     // What the caps leave out is remembered too: the rest of a scan must not come back from another collection.
     let copies = &mut table.copies;
     let mut fates: Vec<Option<Dropped>> = flows
         .iter()
-        .map(|(flow, _)| copies.is_copy(origin.number, &flow.head, bytes_of(flow)).then_some(Dropped::Copy))
+        .map(|(Observed { flow, .. }, _)| {
+            copies.is_copy(origin.number, &flow.head, bytes_of(flow)).then_some(Dropped::Copy)
+        })
         .collect();
 
     cap(&flows, &mut fates, Dropped::FileCap, caps.per_file, |marks| (marks.class, ""));
@@ -156,10 +158,10 @@ fn add(table: &mut Table, made: &mut Made, mut batch: Batch, caps: Caps) -> Resu
     if let Some(share) = caps.benign_share {
         share_out(&flows, &mut fates, share);
     }
-    for ((flow, marks), fate) in flows.iter().zip(fates) {
+    for ((observed, marks), fate) in flows.iter().zip(fates) {
         match fate {
             Some(reason) => table.card.add_dropped(reason, origin.site, Some(marks.class), 1),
-            None => table.write(flow, Tail { marks: *marks, origin })?,
+            None => table.write(observed, *marks, origin)?,
         }
     }
     Ok(())
@@ -167,7 +169,7 @@ fn add(table: &mut Table, made: &mut Made, mut batch: Batch, caps: Caps) -> Resu
 
 /// Keeps at most `max` hostile flows of each group.
 fn cap(
-    flows: &[(Flow, Marks)],
+    flows: &[(Observed, Marks)],
     fates: &mut [Option<Dropped>],
     reason: Dropped,
     max: usize,
@@ -181,7 +183,7 @@ fn cap(
 }
 
 /// Leaves out hostile flows until `benign_share` is reached: behaviours get the same part of what remains.
-fn share_out(flows: &[(Flow, Marks)], fates: &mut [Option<Dropped>], benign_share: f64) {
+fn share_out(flows: &[(Observed, Marks)], fates: &mut [Option<Dropped>], benign_share: f64) {
     let benign = flows
         .iter()
         .zip(&*fates)
@@ -197,7 +199,7 @@ fn share_out(flows: &[(Flow, Marks)], fates: &mut [Option<Dropped>], benign_shar
 
 /// Places of hostile flows that are still in, by group.
 fn groups(
-    flows: &[(Flow, Marks)],
+    flows: &[(Observed, Marks)],
     fates: &[Option<Dropped>],
     group: impl Fn(&Marks) -> (Class, &'static str),
 ) -> BTreeMap<(Class, &'static str), Vec<usize>> {
@@ -212,7 +214,7 @@ fn groups(
 
 /// Keeps stretches of time of the flows at `places`, `max` flows in all.
 fn keep(
-    flows: &[(Flow, Marks)],
+    flows: &[(Observed, Marks)],
     fates: &mut [Option<Dropped>],
     places: &[usize],
     reason: Dropped,
@@ -221,7 +223,7 @@ fn keep(
     if places.len() <= max {
         return;
     }
-    let starts_us: Vec<i64> = places.iter().map(|place| flows[*place].0.head.start.micros).collect();
+    let starts_us: Vec<i64> = places.iter().map(|place| flows[*place].0.flow.head.start.micros).collect();
     for place in places {
         fates[*place] = Some(reason);
     }

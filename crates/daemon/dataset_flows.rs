@@ -7,8 +7,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use tapline_capture::{CaptureError, CaptureSet, ReadOptions};
+use tapline_features::context::{Context, ContextLimits, ContextTable};
 use tapline_features::{TaplineState, TaplineTracker};
-use tapline_flow::{Rules, Timeouts};
+use tapline_flow::{EndedFlow, Rules, Timeouts};
 use tapline_packet::{DecodeOptions, Decoder};
 use tapline_record::{FlowHead, FlowKey, FlowRecord, Timestamp};
 
@@ -20,6 +21,15 @@ use crate::replay;
 
 /// A flow with the features of schema `tapline-1`.
 pub(crate) type Flow = FlowRecord<TaplineState>;
+
+/// A flow and its context.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    pub(crate) flow: Flow,
+    pub(crate) context: Context,
+    /// When the flow's end was certain; never goes back within a capture.
+    pub(crate) decided_us: i64,
+}
 
 /// Flows held at once, as the default of `tapline replay`.
 const LIVE_FLOWS_MAX: usize = 1_000_000;
@@ -38,31 +48,40 @@ pub(crate) struct Read {
     pub(crate) span: Option<(Timestamp, Timestamp)>,
 }
 
-/// Hands every flow of `captures`, merged in time order, to `each`, until it fails.
+/// Hands every flow of `captures`, merged in time order, to `each`, in the order of rows and with its context, until it
+/// fails.
 ///
 /// # Errors
 ///
 /// Those of `each`, and captures that cannot be opened.
 pub(crate) fn flows_of(
     captures: &[PathBuf],
-    mut each: impl FnMut(Flow) -> Result<(), Failure>,
+    mut each: impl FnMut(Observed) -> Result<(), Failure>,
 ) -> Result<Read, Failure> {
     let set = CaptureSet::open(captures, &ReadOptions::default()).map_err(replay::of_capture)?;
     let decoder = Decoder::new(DecodeOptions::default());
     let mut reader = Reader::new(set, None, None, decoder, rules().key_rules(), Progress::new(None, true));
     let tables = Tables { rules: rules(), flows_max: LIVE_FLOWS_MAX, seed: replay::random_seed() };
     let mut worker = FlowWorker::new(0, 1, tables, TaplineTracker);
+    let mut contexts = ContextTable::new(ContextLimits::default(), [tables.seed.0, tables.seed.1]);
+    let idle_us = Timeouts::default().idle_us;
+    let mut latest_us = 0;
+    let mut observe = |flow: EndedFlow<'_, TaplineState>| {
+        latest_us = flow.order().decided_us(idle_us).max(latest_us);
+        let context = contexts.observe(flow.record(), latest_us);
+        each(Observed { flow: flow.take(), context, decided_us: latest_us })
+    };
     while let Some(routed) = reader.next().map_err(|error| Failure::new(Code::Software, error))? {
         match routed {
             Routed::Packet(packet, shard) => worker.push(&packet, shard),
             Routed::Tick(now) => {
                 worker.tick(now);
-                worker.drain(|flow| each(flow.take()))?;
+                worker.drain(&mut observe)?;
             }
         }
     }
     worker.finish();
-    worker.drain(|flow| each(flow.take()))?;
+    worker.drain(&mut observe)?;
     let (input, _, errors) = reader.close();
     Ok(Read { errors, span: input.first.zip(input.last) })
 }

@@ -14,20 +14,20 @@ use tapline_dataset::corpus::{self, CorpusFile, Reading};
 use tapline_dataset::{Dropped, Split};
 use tapline_label::{Class, Endpoints, TruthError, TruthTable};
 
-use crate::dataset_flows::{AttackPackets, Flow, flows_of};
+use crate::dataset_flows::{AttackPackets, Observed, flows_of};
 use crate::dataset_table::{Marks, Names, Origin, addresses};
 use crate::exit::{Code, Failure};
 
 /// The flows of one capture, labelled, in no order yet.
 pub(crate) struct Batch {
     pub(crate) origin: Origin,
-    pub(crate) flows: Vec<(Flow, Marks)>,
+    pub(crate) flows: Vec<(Observed, Marks)>,
     pub(crate) dropped: Vec<(Dropped, Option<Class>, u64)>,
     pub(crate) warnings: Vec<String>,
     pub(crate) captures: u64,
 }
 
-/// Labelled flows of one capture; at 600 bytes each they are held until the caps are known.
+/// Labelled flows of one capture; at 1100 bytes each they are held until the caps are known.
 const FLOWS_MAX: usize = 2_000_000;
 
 /// What a run says about itself; it may say more.
@@ -71,8 +71,8 @@ pub(crate) fn read_run(folder: &Path, number: u32, names: &mut Names) -> Result<
     };
     let mut flows = Vec::new();
     let mut unlabelled = 0;
-    let read = flows_of(&captures, |flow| {
-        let Some(label) = truth.label(&Endpoints::from(&flow.head)) else {
+    let read = flows_of(&captures, |observed| {
+        let Some(label) = truth.label(&Endpoints::from(&observed.flow.head)) else {
             unlabelled += 1;
             return Ok(());
         };
@@ -83,7 +83,7 @@ pub(crate) fn read_run(folder: &Path, number: u32, names: &mut Names) -> Result<
             technique: names.get(label.technique)?,
             conflict: label.conflict,
         };
-        push(&mut flows, flow, marks, folder)
+        push(&mut flows, observed, marks, folder)
     })?;
     let mut warnings: Vec<String> = read.errors.iter().map(|error| described(error, folder)).collect();
     if flows.is_empty() {
@@ -151,7 +151,8 @@ impl Corpus {
             _ => None,
         };
         let mut counts = [0u64; 2];
-        let read = flows_of(std::slice::from_ref(&path), |flow| {
+        let read = flows_of(std::slice::from_ref(&path), |observed| {
+            let flow = &observed.flow;
             let [source, destination] = addresses(&flow.head);
             let ends = [(source, flow.head.initiator().port), (destination, flow.head.responder().port)];
             let label = match (reading, &attacks) {
@@ -174,7 +175,7 @@ impl Corpus {
                 technique: "",
                 conflict: false,
             };
-            push(&mut batch.flows, flow, marks, &path)
+            push(&mut batch.flows, observed, marks, &path)
         });
         match read {
             Ok(read) => batch.warnings.extend(read.errors.iter().map(|error| described(error, &path))),
@@ -221,7 +222,12 @@ fn unread(mut batch: Batch, failure: &Failure) -> Result<Batch, Failure> {
     Ok(batch)
 }
 
-fn push(flows: &mut Vec<(Flow, Marks)>, flow: Flow, marks: Marks, from: &Path) -> Result<(), Failure> {
+fn push(
+    flows: &mut Vec<(Observed, Marks)>,
+    flow: Observed,
+    marks: Marks,
+    from: &Path,
+) -> Result<(), Failure> {
     if flows.len() == FLOWS_MAX {
         let message = format!("{} has more than {FLOWS_MAX} labelled flows; split it", from.display());
         return Err(Failure::new(Code::Data, anyhow!(message)));

@@ -6,17 +6,19 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::Context;
 use tapline_dataset::sample::{OF_ADDRESSES, address_numbers, role_of};
 use tapline_dataset::{CardBuilder, Copies, Feature, Role, Row, Sample, Split};
 use tapline_export::{ExportError, Format, NumberText, RowWriter, TableMeta};
+use tapline_features::inputs::{self, INPUTS};
 use tapline_features::{SchemaId, TAPLINE_1};
 use tapline_label::Class;
 use tapline_record::column::Kind;
 use tapline_record::{Cell, Column, FlowHead};
 
-use crate::dataset_flows::Flow;
+use crate::dataset_flows::{Flow, Observed};
 use crate::exit::{Code, Failure};
 use crate::version;
 
@@ -48,10 +50,17 @@ pub(crate) struct Origin {
 pub(crate) struct Tail {
     pub(crate) marks: Marks,
     pub(crate) origin: Origin,
+    pub(crate) decided_us: i64,
+    pub(crate) inputs: [f32; INPUTS_MAX],
 }
 
-/// The columns behind those of the schema.
-pub(crate) const TAIL: &[Column<Tail>] = &[
+/// Room for the inputs of the model.
+const INPUTS_MAX: usize = 192;
+
+const _: () = assert!(INPUTS.len() <= INPUTS_MAX, "write further accessors into INPUT_CELLS");
+
+/// The columns behind those of the schema: first these, then an `x_` column per input.
+const TAIL: &[Column<Tail>] = &[
     text("label_class", "benign, scan, brute-force, dos, web-attack, c2, exfiltration or lateral", |tail| {
         Cell::Name(tail.marks.class.name())
     }),
@@ -75,7 +84,46 @@ pub(crate) const TAIL: &[Column<Tail>] = &[
     }),
     text("split", "train, validate, test, or none", |tail| Cell::Name(tail.origin.split.name())),
     text("capture", "The capture file", |tail| Cell::Name(tail.origin.capture)),
+    Column {
+        name: "decided_us",
+        kind: Kind::Int,
+        unit: "us",
+        definition: "When the flow's end was certain, microseconds since the epoch: the clock of windows",
+        cell: |tail| Cell::Int(tail.decided_us),
+    },
 ];
+
+/// An accessor for each input, by place: columns hold plain functions, which remember nothing.
+const INPUT_CELLS: [fn(&Tail) -> Cell; INPUTS_MAX] = {
+    macro_rules! cells {
+        ($($place:literal)*) => { [$(|tail| Cell::Float(f64::from(tail.inputs[$place]))),*] };
+    }
+    cells! {
+        0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23
+        24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47
+        48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63 64 65 66 67 68 69 70 71
+        72 73 74 75 76 77 78 79 80 81 82 83 84 85 86 87 88 89 90 91 92 93 94 95
+        96 97 98 99 100 101 102 103 104 105 106 107 108 109 110 111 112 113 114 115 116 117 118 119
+        120 121 122 123 124 125 126 127 128 129 130 131 132 133 134 135 136 137 138 139 140 141 142 143
+        144 145 146 147 148 149 150 151 152 153 154 155 156 157 158 159 160 161 162 163 164 165 166 167
+        168 169 170 171 172 173 174 175 176 177 178 179 180 181 182 183 184 185 186 187 188 189 190 191
+    }
+};
+
+/// [`TAIL`] and a column per input, made once.
+fn tail_columns() -> &'static [Column<Tail>] {
+    static COLUMNS: OnceLock<Vec<Column<Tail>>> = OnceLock::new();
+    COLUMNS.get_or_init(|| {
+        let of_inputs = INPUTS.iter().zip(INPUT_CELLS).map(|(input, cell)| Column {
+            name: Box::leak(format!("x_{}", input.name).into_boxed_str()),
+            kind: Kind::Float,
+            unit: input.unit,
+            definition: input.definition,
+            cell,
+        });
+        TAIL.iter().map(|column| Column { ..*column }).chain(of_inputs).collect()
+    })
+}
 
 const fn text(name: &'static str, definition: &'static str, cell: fn(&Tail) -> Cell) -> Column<Tail> {
     Column { name, kind: Kind::Text, unit: "", definition, cell }
@@ -156,10 +204,16 @@ impl Table {
             schema_hash: schema.hash(),
             producer: version::PRODUCER.to_owned(),
         };
-        let rows =
-            RowWriter::with_tail(Format::Parquet, TAPLINE_1, TAIL, NumberText::Shortest, meta, file.into())
-                .with_context(|| format!("writing to {}", path.display()))
-                .map_err(Failure::io)?;
+        let rows = RowWriter::with_tail(
+            Format::Parquet,
+            TAPLINE_1,
+            tail_columns(),
+            NumberText::Shortest,
+            meta,
+            file.into(),
+        )
+        .with_context(|| format!("writing to {}", path.display()))
+        .map_err(Failure::io)?;
         let numbers: Vec<_> = TAPLINE_1
             .iter()
             .filter(|column| matches!(column.kind, Kind::Int | Kind::Float) && role_of(column.name).is_some())
@@ -177,10 +231,12 @@ impl Table {
     }
 
     /// Adds a row.
-    pub(crate) fn write(&mut self, flow: &Flow, tail: Tail) -> Result<(), Failure> {
+    pub(crate) fn write(&mut self, observed: &Observed, marks: Marks, origin: Origin) -> Result<(), Failure> {
+        let Observed { flow, context, decided_us } = observed;
         let head = &flow.head;
         let [source, destination] = addresses(head);
-        let Tail { marks, origin } = tail;
+        let mut tail = Tail { marks, origin, decided_us: *decided_us, inputs: [0.0; INPUTS_MAX] };
+        inputs::fill(flow, context, &mut tail.inputs[..INPUTS.len()]);
         self.card.add(&Row {
             site: origin.site,
             split: origin.split,
@@ -261,7 +317,7 @@ mod tests {
 
     #[test]
     fn no_column_of_the_tail_is_one_of_the_schema() {
-        for tail in TAIL {
+        for tail in tail_columns() {
             assert!(TAPLINE_1.iter().all(|column| column.name != tail.name), "{}", tail.name);
         }
     }

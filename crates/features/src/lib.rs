@@ -27,6 +27,11 @@ pub mod cic_columns;
 pub mod cic_state;
 pub mod summary_statistics;
 
+pub mod bounded_table;
+pub mod context;
+pub mod fading;
+pub mod inputs;
+
 pub mod community_id;
 
 pub use cic_columns::{CIC_2018, CIC_GINTS, CIC_HEAD};

@@ -61,6 +61,19 @@ pub struct SortKey {
     first_ordinal: u64,
 }
 
+/// Added to the last packet's time of flows that the input's end cut, so that they come after all others.
+const AFTER_ALL: i64 = i64::MAX / 2;
+
+impl SortKey {
+    /// Under Tapline's rules: when the flow's end was certain, in microseconds since the epoch. A flow that the input's
+    /// end cut counts as having waited for its idle timeout of `idle_us`, so that the distances between flows are those
+    /// they would have had, had the input gone on.
+    #[must_use]
+    pub const fn decided_us(&self, idle_us: i64) -> i64 {
+        if self.decided >= AFTER_ALL { self.decided - AFTER_ALL + idle_us } else { self.decided }
+    }
+}
+
 /// A flow that has ended and waits in the slab to be drained.
 #[derive(Clone, Copy)]
 struct Ended {
@@ -206,8 +219,7 @@ impl<T: Tracker> FlowTable<T> {
                     continue;
                 }
                 // After everything that was decided before.
-                let decided =
-                    if tapline { (i64::MAX / 2).saturating_add(head.last.micros) } else { i64::MAX };
+                let decided = if tapline { AFTER_ALL.saturating_add(head.last.micros) } else { i64::MAX };
                 shard.ended.push(Ended { order: SortKey::of(decided, head), id });
             }
         }
