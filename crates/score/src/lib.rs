@@ -7,10 +7,12 @@ pub mod batch;
 pub mod detector;
 pub mod error;
 pub mod manifest;
+pub mod scaler;
 pub mod window;
 
 pub use batch::WindowBatch;
 pub use detector::Detector;
 pub use error::ScoreError;
 pub use manifest::Manifest;
+pub use scaler::Scaler;
 pub use window::{ClosedWindows, WindowLimits, Windower};
