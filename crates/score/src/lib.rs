@@ -4,6 +4,7 @@
 //! how they are computed from flows is the business of `tapline-features`.
 
 pub mod batch;
+pub mod calibration;
 pub mod detector;
 pub mod error;
 pub mod manifest;
@@ -11,6 +12,7 @@ pub mod scaler;
 pub mod window;
 
 pub use batch::WindowBatch;
+pub use calibration::CalibrationError;
 pub use detector::Detector;
 pub use error::ScoreError;
 pub use manifest::Manifest;

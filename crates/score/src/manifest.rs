@@ -141,9 +141,9 @@ pub struct Calibration {
     pub benign_flows: u64,
     /// Packet time that they span, in seconds.
     pub benign_span_s: f64,
-    /// Ascending scores of benign flows at `ranks`.
+    /// Ascending scores of benign flows at `ranks`: the lowest, some of the others, and every one up to rank 4096.
     pub scores: Vec<f32>,
-    /// How many of the benign flows score at least as high; descending, the last is 1 or more.
+    /// How many of the benign flows score at least as high; none greater than the one before it, the last 1 or more.
     pub ranks: Vec<u64>,
 }
 
