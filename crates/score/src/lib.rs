@@ -9,6 +9,7 @@ pub mod detector;
 pub mod error;
 pub mod manifest;
 pub mod scaler;
+pub mod thresholds;
 pub mod window;
 
 pub use batch::WindowBatch;
