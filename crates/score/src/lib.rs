@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod calibration;
 pub mod detector;
+pub mod drift;
 pub mod error;
 pub mod manifest;
 pub mod scaler;
@@ -15,6 +16,7 @@ pub mod window;
 pub use batch::WindowBatch;
 pub use calibration::CalibrationError;
 pub use detector::Detector;
+pub use drift::{Drift, DriftReport};
 pub use error::ScoreError;
 pub use manifest::Manifest;
 pub use scaler::Scaler;

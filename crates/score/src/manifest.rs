@@ -56,7 +56,8 @@ pub struct InputColumn {
     pub scale: f32,
     /// Bound of the scaled value.
     pub clip: f32,
-    /// Inner edges of the histogram of the scaled value over benign training rows, ascending.
+    /// Inner edges of the histogram of the scaled value over benign training rows, ascending. A value on an edge counts
+    /// above it.
     pub edges: Vec<f32>,
     /// Share of benign training rows in each bin: one more than edges.
     pub shares: Vec<f32>,
