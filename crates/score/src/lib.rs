@@ -9,10 +9,15 @@ pub mod detector;
 pub mod drift;
 pub mod ensemble;
 pub mod error;
+pub mod explain;
 pub mod manifest;
 pub mod scaler;
+pub mod scorer;
 pub mod thresholds;
 pub mod window;
+
+#[cfg(test)]
+mod example;
 
 pub use batch::WindowBatch;
 pub use calibration::CalibrationError;
@@ -20,6 +25,8 @@ pub use detector::Detector;
 pub use drift::{Drift, DriftReport};
 pub use ensemble::Ensemble;
 pub use error::ScoreError;
+pub use explain::{Explainer, Explanation};
 pub use manifest::Manifest;
 pub use scaler::Scaler;
+pub use scorer::{Batching, Scorer, Verdict};
 pub use window::{ClosedWindows, WindowLimits, Windower};
