@@ -13,6 +13,7 @@ pub mod error;
 pub mod explain;
 pub mod incident;
 pub mod manifest;
+pub mod reasons;
 pub mod scaler;
 pub mod scorer;
 pub mod thresholds;
