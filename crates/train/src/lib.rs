@@ -1,3 +1,14 @@
 //! Learning: labelled tables in, model directories out; and what those models are worth on networks they never saw.
 
+pub mod error;
+pub mod random;
+pub mod table;
+
 pub mod metrics;
+
+#[cfg(test)]
+mod test_table;
+
+pub use error::TrainError;
+pub use random::Random;
+pub use table::{CLASSES, Split, Table};
