@@ -4,6 +4,10 @@ pub mod error;
 pub mod random;
 pub mod table;
 
+pub mod scaling;
+pub mod selection;
+pub mod windows;
+
 pub mod metrics;
 
 #[cfg(test)]
@@ -11,4 +15,6 @@ mod test_table;
 
 pub use error::TrainError;
 pub use random::Random;
+pub use selection::Selection;
 pub use table::{CLASSES, Split, Table};
+pub use windows::Windows;
