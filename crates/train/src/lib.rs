@@ -8,6 +8,10 @@ pub mod scaling;
 pub mod selection;
 pub mod windows;
 
+pub mod augmentation;
+pub mod batches;
+pub mod sampler;
+
 pub mod metrics;
 
 #[cfg(test)]
