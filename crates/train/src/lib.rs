@@ -12,6 +12,11 @@ pub mod augmentation;
 pub mod batches;
 pub mod sampler;
 
+pub mod adamw;
+pub mod clip;
+pub mod losses;
+pub mod schedule;
+
 pub mod metrics;
 
 #[cfg(test)]
