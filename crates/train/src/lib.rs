@@ -17,6 +17,10 @@ pub mod clip;
 pub mod losses;
 pub mod schedule;
 
+pub mod checkpoint;
+pub mod training;
+pub mod validation;
+
 pub mod metrics;
 
 #[cfg(test)]
