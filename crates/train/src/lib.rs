@@ -17,6 +17,9 @@ pub mod clip;
 pub mod losses;
 pub mod schedule;
 
+pub mod config;
+pub mod experiment;
+
 pub mod checkpoint;
 pub mod training;
 pub mod validation;
@@ -26,6 +29,7 @@ pub mod metrics;
 #[cfg(test)]
 mod test_table;
 
+pub use config::Config;
 pub use error::TrainError;
 pub use random::Random;
 pub use selection::Selection;
