@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod calibration;
+pub mod cpu_network;
 pub mod detector;
 pub mod distinct;
 pub mod drift;
@@ -12,8 +13,13 @@ pub mod ensemble;
 pub mod error;
 pub mod explain;
 pub mod incident;
+mod kernel;
+mod layer_norm;
 pub mod manifest;
+pub mod network;
+mod packing;
 pub mod reasons;
+mod recurrence;
 pub mod scaler;
 pub mod scorer;
 pub mod thresholds;
@@ -24,6 +30,7 @@ mod example;
 
 pub use batch::WindowBatch;
 pub use calibration::CalibrationError;
+pub use cpu_network::CpuNetwork;
 pub use detector::Detector;
 pub use drift::{Drift, DriftReport};
 pub use ensemble::Ensemble;
@@ -31,6 +38,7 @@ pub use error::ScoreError;
 pub use explain::{Explainer, Explanation};
 pub use incident::{Event, Evidence, Incident, Incidents};
 pub use manifest::Manifest;
+pub use network::BilstmAttn;
 pub use scaler::Scaler;
 pub use scorer::{Batching, Scorer, Verdict};
 pub use window::{ClosedWindows, WindowLimits, Windower};

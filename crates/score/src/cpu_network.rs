@@ -1,0 +1,648 @@
+//! The network `bilstm-attn` as the sensor runs it: plain arrays, one thread, no padding, memory used again.
+//!
+//! The same numbers as [`BilstmAttn`] (tests hold them together) from other machinery. What makes it fast:
+//!
+//! * Windows are sorted by length and packed; a step of the recurrence is one block of rows, and nothing is done for
+//!   padding. Most windows are short.
+//! * The first step of a window has a zero state: no recurrent product, and no forget gate, a quarter of its products.
+//! * Input product, recurrent product and cells of one step follow each other in a buffer that stays in the cache.
+//! * A window of one step attends to itself: no queries, no keys.
+//! * Weights lie as the products read them; activations are polynomials in vector registers ([`kernel`](crate::kernel)).
+
+use candle_core::{DType, Tensor};
+use candle_nn::Linear;
+
+use crate::kernel::{Kernel, Matrix, Update, dispatch, exp, matmul, multiply_add};
+use crate::layer_norm::{EPSILON, Normalise};
+use crate::network::{Attention, Layer, Norm, refused};
+use crate::packing::Packing;
+use crate::recurrence::{Block, Cells, Direction, GateOrder, transposed};
+use crate::{BilstmAttn, Detector, ScoreError, WindowBatch};
+
+/// Windows and steps that are worked on at a time: more would fall out of the cache, fewer make small products. A group
+/// has one window at least.
+const WINDOWS_AT_ONCE: usize = 256;
+const STEPS_AT_ONCE: usize = 8_192;
+
+/// The network with its weights and its memory.
+#[derive(Debug)]
+pub struct CpuNetwork {
+    width: usize,
+    classes: usize,
+    layers: Vec<PackedLayer>,
+    attention: PackedAttention,
+    head: [PackedLinear; 2],
+    reconstruct: [PackedLinear; 2],
+    memory: Memory,
+}
+
+impl CpuNetwork {
+    /// Packs the weights of a network.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the network's device.
+    pub fn new(network: &BilstmAttn) -> Result<Self, ScoreError> {
+        let pair = |[inner, outer]: &[Linear; 2]| -> Result<_, ScoreError> {
+            Ok([PackedLinear::new(inner)?, PackedLinear::new(outer)?])
+        };
+        Ok(Self {
+            width: network.width(),
+            classes: network.classes(),
+            layers: network.layers.iter().map(PackedLayer::new).collect::<Result<_, _>>()?,
+            attention: PackedAttention::new(&network.attention)?,
+            head: pair(&network.head)?,
+            reconstruct: pair(&network.reconstruct)?,
+            memory: Memory::default(),
+        })
+    }
+
+    /// Appends logits as [`Detector::logits`] does, and to `errors` for each step the mean squared difference between its
+    /// inputs and their reconstruction: the higher, the less the step is like those of the training.
+    ///
+    /// # Errors
+    ///
+    /// Steps of another width.
+    pub fn logits_and_errors(
+        &mut self,
+        batch: &WindowBatch,
+        logits: &mut Vec<f32>,
+        errors: &mut Vec<f32>,
+    ) -> Result<(), ScoreError> {
+        self.run(batch, Wanted { logits: Some(logits), errors: Some(errors), attention: None })
+    }
+
+    /// Group by group, longest windows first.
+    fn run(&mut self, batch: &WindowBatch, wanted: Wanted<'_>) -> Result<(), ScoreError> {
+        let steps = batch.steps();
+        if batch.width != self.width || batch.inputs.len() != steps * batch.width {
+            return Err(refused(format!(
+                "{} values for {steps} steps of {} inputs, where steps have {}",
+                batch.inputs.len(),
+                batch.width,
+                self.width
+            )));
+        }
+        let mut memory = std::mem::take(&mut self.memory);
+        let squares = memory.places(&batch.lengths);
+        let mut results = Results {
+            logits: wanted.logits.map(|out| appended(out, steps * self.classes)),
+            errors: wanted.errors.map(|out| appended(out, steps)),
+            attention: wanted.attention.map(|out| appended(out, squares)),
+        };
+        let order = std::mem::take(&mut memory.order);
+        let mut from = 0;
+        while let Some(to) = end_of_group(&order, from) {
+            memory.packing.arrange(order.ranks().skip(from).take(to - from));
+            self.group(batch, &mut memory, &mut results);
+            from = to;
+        }
+        memory.order = order;
+        self.memory = memory;
+        Ok(())
+    }
+
+    /// One group of windows, from inputs to results.
+    fn group(&self, batch: &WindowBatch, memory: &mut Memory, results: &mut Results<'_>) {
+        let Memory { packing, first_step, first_square, x, y, work, .. } = memory;
+        let rows = packing.rows();
+        let inputs = sized(x, rows * self.width);
+        for (row, step) in rows_and_steps(packing, first_step) {
+            row_mut(inputs, row, self.width).copy_from_slice(batch.step(step));
+        }
+        let mut width = self.width;
+        for layer in &self.layers {
+            layer.forward(packing, &x[..rows * width], sized(y, rows * layer.outputs()), work);
+            width = layer.outputs();
+            std::mem::swap(x, y);
+        }
+        let (x, y) = (&x[..rows * width], sized(y, rows * width));
+        let squares = results.attention.as_deref_mut().map(|shares| Squares { shares, first: first_square });
+        self.attention.forward(packing, x, y, squares, work);
+        if let Some(logits) = &mut results.logits {
+            let packed = two_layers(&self.head, y, work);
+            for (row, step) in rows_and_steps(packing, first_step) {
+                row_mut(logits, step, self.classes).copy_from_slice(row_of(packed, row, self.classes));
+            }
+        }
+        if let Some(errors) = &mut results.errors {
+            let packed = two_layers(&self.reconstruct, y, work);
+            for (row, step) in rows_and_steps(packing, first_step) {
+                let pairs = row_of(packed, row, self.width).iter().zip(batch.step(step));
+                errors[step] = pairs.map(|(a, b)| (a - b) * (a - b)).sum::<f32>() / self.width as f32;
+            }
+        }
+    }
+}
+
+impl Detector for CpuNetwork {
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn logits(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError> {
+        self.run(batch, Wanted { logits: Some(logits), ..Wanted::default() })
+    }
+
+    fn attention(&mut self, batch: &WindowBatch, attention: &mut Vec<f32>) -> Result<(), ScoreError> {
+        self.run(batch, Wanted { attention: Some(attention), ..Wanted::default() })
+    }
+}
+
+/// What is to be computed, and to what it is appended.
+#[derive(Default)]
+struct Wanted<'a> {
+    logits: Option<&'a mut Vec<f32>>,
+    errors: Option<&'a mut Vec<f32>>,
+    attention: Option<&'a mut Vec<f32>>,
+}
+
+/// The same with the room made: results of the whole batch in its order.
+struct Results<'a> {
+    logits: Option<&'a mut [f32]>,
+    errors: Option<&'a mut [f32]>,
+    attention: Option<&'a mut [f32]>,
+}
+
+/// Memory that is used again for every batch; it grows to what the largest needs.
+#[derive(Debug, Default)]
+struct Memory {
+    /// All windows of the batch.
+    order: Packing,
+    /// Those of a group.
+    packing: Packing,
+    /// Step of the batch at which each window begins.
+    first_step: Vec<usize>,
+    /// Where the attention of each window begins.
+    first_square: Vec<usize>,
+    /// Packed rows between layers.
+    x: Vec<f32>,
+    y: Vec<f32>,
+    work: Work,
+}
+
+/// Memory within a layer.
+#[derive(Debug, Default)]
+struct Work {
+    /// Gates of one block.
+    gates: Vec<f32>,
+    /// Cell states of one direction.
+    states: Vec<f32>,
+    queries: Vec<f32>,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    gathered: Vec<f32>,
+    /// Keys of one window, turned, and the scores of one step.
+    scores: Vec<f32>,
+    hidden: Vec<f32>,
+    results: Vec<f32>,
+}
+
+impl Memory {
+    /// Lays down where windows begin; gives the size of all their squares.
+    fn places(&mut self, lengths: &[usize]) -> usize {
+        self.order.arrange(lengths.iter().copied().enumerate());
+        self.first_step.clear();
+        self.first_square.clear();
+        let (mut step, mut square) = (0, 0);
+        for length in lengths {
+            self.first_step.push(step);
+            self.first_square.push(square);
+            step += length;
+            square += length * length;
+        }
+        square
+    }
+}
+
+/// The rank after the last of the group that begins at `from`; none when no steps are left.
+fn end_of_group(order: &Packing, from: usize) -> Option<usize> {
+    let mut steps = 0;
+    let lengths = order.ranks().skip(from).map(|(_, length)| length).take_while(|&length| length > 0);
+    let windows = lengths
+        .take(WINDOWS_AT_ONCE)
+        .enumerate()
+        .take_while(|(i, length)| {
+            steps += length;
+            *i == 0 || steps <= STEPS_AT_ONCE
+        })
+        .count();
+    (windows > 0).then_some(from + windows)
+}
+
+/// Every packed row with the step of the batch that it holds.
+fn rows_and_steps<'a>(
+    packing: &'a Packing,
+    first_step: &'a [usize],
+) -> impl Iterator<Item = (usize, usize)> + 'a {
+    packing.ranks().enumerate().flat_map(move |(rank, (window, length))| {
+        (0..length).map(move |t| (packing.row(rank, t), first_step[window] + t))
+    })
+}
+
+/// One bidirectional layer.
+#[derive(Debug)]
+struct PackedLayer {
+    inputs: usize,
+    units: usize,
+    directions: [(Direction, PackedDirection); 2],
+    norm: PackedNorm,
+    /// `[inputs, 2 units]`, where these differ.
+    residual: Option<Vec<f32>>,
+}
+
+/// Gates in the order i, g, o, f.
+#[derive(Debug)]
+struct PackedDirection {
+    /// `[inputs, 4 units]`
+    w_ih: Vec<f32>,
+    /// `[units, 4 units]`
+    w_hh: Vec<f32>,
+    /// `[4 units]`
+    bias: Vec<f32>,
+}
+
+impl PackedLayer {
+    fn new(layer: &Layer) -> Result<Self, ScoreError> {
+        let (gates, inputs) = layer.directions[0].1.w_ih.dims2()?;
+        let units = gates / 4;
+        let pack = |i: usize| -> Result<_, ScoreError> {
+            let (direction, weights) = &layer.directions[i];
+            let packed = PackedDirection {
+                w_ih: transposed(&forget_last(flat(&weights.w_ih)?), gates, inputs),
+                w_hh: transposed(&forget_last(flat(&weights.w_hh)?), gates, units),
+                bias: forget_last(flat(&weights.bias)?),
+            };
+            Ok((*direction, packed))
+        };
+        let residual = match &layer.residual {
+            Some(weight) => Some(transposed(&flat(weight)?, 2 * units, inputs)),
+            None => None,
+        };
+        let norm = PackedNorm::new(&layer.norm)?;
+        Ok(Self { inputs, units, directions: [pack(0)?, pack(1)?], norm, residual })
+    }
+
+    fn outputs(&self) -> usize {
+        2 * self.units
+    }
+
+    fn forward(&self, packing: &Packing, x: &[f32], y: &mut [f32], work: &mut Work) {
+        for (side, (direction, weights)) in self.directions.iter().enumerate() {
+            let states = sized(&mut work.states, packing.windows() * self.units);
+            for block in Block::all(packing, *direction) {
+                self.step(packing, &block, weights, side * self.units, x, y, &mut work.gates, states);
+            }
+        }
+        self.norm.forward(y);
+        match &self.residual {
+            Some(weight) => {
+                let rows = packing.rows();
+                let (x, weight) =
+                    (Matrix::new(x, rows, self.inputs), Matrix::new(weight, self.inputs, self.outputs()));
+                matmul(y, self.outputs(), Update::Add, x, weight, 1);
+            }
+            None => add(y, x),
+        }
+    }
+
+    /// One block of one direction; its outputs go to the columns of `y` from `column`.
+    #[expect(clippy::too_many_arguments, reason = "the loop body of `forward`, whose locals these are")]
+    fn step(
+        &self,
+        packing: &Packing,
+        block: &Block,
+        weights: &PackedDirection,
+        column: usize,
+        x: &[f32],
+        y: &mut [f32],
+        gates: &mut Vec<f32>,
+        states: &mut [f32],
+    ) {
+        let Self { inputs, units, .. } = *self;
+        let Block { start, rows, continued, .. } = *block;
+        let stride = 2 * units;
+        let gates = sized(gates, rows * 4 * units);
+        let (old_gates, new_gates) = gates.split_at_mut(continued * 4 * units);
+        let (old_states, new_states) = states[..rows * units].split_at_mut(continued * units);
+        let old_x = Matrix::new(&x[start * inputs..], continued, inputs);
+        let new_x = Matrix::new(&x[(start + continued) * inputs..], rows - continued, inputs);
+        let all_gates = Matrix::new(&weights.w_ih, inputs, 4 * units);
+        let but_forget = Matrix::strided(&weights.w_ih, inputs, 3 * units, 4 * units);
+        matmul(old_gates, 4 * units, Update::Overwrite, old_x, all_gates, 1);
+        matmul(new_gates, 4 * units, Update::Overwrite, new_x, but_forget, 1);
+        if let Some(before) = block.before {
+            let hidden = &y[packing.start(before) * stride + column..];
+            let hidden = Matrix::strided(hidden, continued, units, stride);
+            let recurrent = Matrix::new(&weights.w_hh, units, 4 * units);
+            matmul(old_gates, 4 * units, Update::Add, hidden, recurrent, 1);
+        }
+        let (order, bias) = (GateOrder::Igof, &weights.bias);
+        if continued > 0 {
+            let hidden = &mut y[start * stride + column..];
+            let (gates, states) = (old_gates, old_states);
+            dispatch(Cells::<false, false> { gates, order, bias, states, hidden, stride });
+        }
+        if continued < rows {
+            let hidden = &mut y[(start + continued) * stride + column..];
+            let (gates, states) = (new_gates, new_states);
+            dispatch(Cells::<true, false> { gates, order, bias, states, hidden, stride });
+        }
+    }
+}
+
+/// A norm with what is known beforehand worked in.
+#[derive(Debug)]
+enum PackedNorm {
+    Layer {
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+    },
+    /// Batch norm: `x * scale + shift`.
+    Batch {
+        scale: Vec<f32>,
+        shift: Vec<f32>,
+    },
+}
+
+impl PackedNorm {
+    fn new(norm: &Norm) -> Result<Self, ScoreError> {
+        let (weight, bias) = (flat(&norm.weight)?, flat(&norm.bias)?);
+        let Some((mean, variance)) = &norm.running else { return Ok(Self::Layer { weight, bias }) };
+        let (mean, variance) = (flat(mean)?, flat(variance)?);
+        let scale: Vec<f32> = weight
+            .iter()
+            .zip(&variance)
+            .map(|(weight, variance)| weight / (variance + EPSILON).sqrt())
+            .collect();
+        let shift =
+            bias.iter().zip(&mean).zip(&scale).map(|((bias, mean), scale)| bias - mean * scale).collect();
+        Ok(Self::Batch { scale, shift })
+    }
+
+    fn forward(&self, rows: &mut [f32]) {
+        match self {
+            Self::Layer { weight, bias } => dispatch(Normalise { rows, weight, bias }),
+            Self::Batch { scale, shift } => {
+                for row in rows.chunks_exact_mut(scale.len()) {
+                    for ((x, scale), shift) in row.iter_mut().zip(scale).zip(shift) {
+                        *x = *x * scale + shift;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Self-attention, its residual and its norm.
+#[derive(Debug)]
+struct PackedAttention {
+    heads: usize,
+    query: PackedLinear,
+    key: PackedLinear,
+    value: PackedLinear,
+    output: PackedLinear,
+    norm: PackedNorm,
+}
+
+/// Where the shares of attention go: a square for every window.
+struct Squares<'a> {
+    shares: &'a mut [f32],
+    /// By window.
+    first: &'a [usize],
+}
+
+impl PackedAttention {
+    fn new(attention: &Attention) -> Result<Self, ScoreError> {
+        Ok(Self {
+            heads: attention.heads,
+            query: PackedLinear::new(&attention.query)?,
+            key: PackedLinear::new(&attention.key)?,
+            value: PackedLinear::new(&attention.value)?,
+            output: PackedLinear::new(&attention.output)?,
+            norm: PackedNorm::Layer {
+                weight: flat(&attention.norm_weight)?,
+                bias: flat(&attention.norm_bias)?,
+            },
+        })
+    }
+
+    fn forward(
+        &self,
+        packing: &Packing,
+        x: &[f32],
+        y: &mut [f32],
+        squares: Option<Squares<'_>>,
+        work: &mut Work,
+    ) {
+        let Work { queries, keys, values, gathered, scores, .. } = work;
+        let (rows, width) = (packing.rows(), self.value.outputs);
+        let gathered = sized(gathered, rows * width);
+        // A step that is alone in its window gathers its own value.
+        self.value.forward(x, gathered, false);
+        let mut shares = squares;
+        if let Some(Squares { shares, first }) = &mut shares {
+            for (window, _) in packing.ranks().filter(|(_, length)| *length == 1) {
+                shares[first[window]] = 1.0;
+            }
+        }
+        if packing.blocks() > 1 {
+            // The others: the first rows of block 0, and all of the further blocks.
+            let values = sized(values, rows * width);
+            values.copy_from_slice(gathered);
+            let (queries, keys) = (sized(queries, rows * width), sized(keys, rows * width));
+            for rows in [0..packing.active(1), packing.start(1)..rows] {
+                let x = &x[rows.start * self.query.inputs..rows.end * self.query.inputs];
+                let rows = rows.start * width..rows.end * width;
+                self.query.forward(x, &mut queries[rows.clone()], false);
+                self.key.forward(x, &mut keys[rows], false);
+            }
+            let longest = packing.blocks();
+            let (turned, scores) = sized(scores, longest * (width + 1)).split_at_mut(longest * width);
+            let heads = self.heads;
+            dispatch(Attend {
+                packing,
+                heads,
+                width,
+                queries,
+                keys,
+                values,
+                gathered,
+                turned,
+                scores,
+                shares,
+            });
+        }
+        self.output.forward(gathered, y, false);
+        add(y, x);
+        self.norm.forward(y);
+    }
+}
+
+/// Attention of all windows of two steps or more.
+struct Attend<'a> {
+    packing: &'a Packing,
+    heads: usize,
+    width: usize,
+    /// `[rows, width]`, as are keys, values and what is gathered.
+    queries: &'a [f32],
+    keys: &'a [f32],
+    values: &'a [f32],
+    gathered: &'a mut [f32],
+    /// Room for the keys of the longest window, `[width, length]`.
+    turned: &'a mut [f32],
+    /// Room for the scores of one step.
+    scores: &'a mut [f32],
+    shares: Option<Squares<'a>>,
+}
+
+impl Kernel for Attend<'_> {
+    #[inline(always)]
+    fn run<const FMA: bool>(mut self) {
+        let Self { packing, heads, width, queries, keys, values, .. } = self;
+        let of_head = width / heads;
+        let scale = 1.0 / (of_head as f32).sqrt();
+        for (rank, (window, length)) in packing.ranks().enumerate().take_while(|(_, (_, length))| *length > 1)
+        {
+            let turned = &mut self.turned[..width * length];
+            for t in 0..length {
+                for (j, key) in row_of(keys, packing.row(rank, t), width).iter().enumerate() {
+                    turned[j * length + t] = key * scale;
+                }
+            }
+            for t in 0..length {
+                let query = row_of(queries, packing.row(rank, t), width);
+                let gathered = row_mut(self.gathered, packing.row(rank, t), width);
+                for head in 0..heads {
+                    let columns = head * of_head..(head + 1) * of_head;
+                    let scores = &mut self.scores[..length];
+                    scores.fill(0.0);
+                    for j in columns.clone() {
+                        for (score, key) in scores.iter_mut().zip(row_of(turned, j, length)) {
+                            *score = multiply_add::<FMA>(query[j], *key, *score);
+                        }
+                    }
+                    softmax::<FMA>(scores);
+                    let gathered = &mut gathered[columns.clone()];
+                    gathered.fill(0.0);
+                    for (other, &share) in scores.iter().enumerate() {
+                        let value = &row_of(values, packing.row(rank, other), width)[columns.clone()];
+                        for (sum, value) in gathered.iter_mut().zip(value) {
+                            *sum = multiply_add::<FMA>(share, *value, *sum);
+                        }
+                    }
+                    if let Some(Squares { shares, first }) = &mut self.shares {
+                        let row = &mut shares[first[window] + t * length..][..length];
+                        for (mean, share) in row.iter_mut().zip(&*scores) {
+                            *mean += share / heads as f32;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Shares of 1 in proportion to `e^score`.
+#[inline(always)]
+fn softmax<const FMA: bool>(scores: &mut [f32]) {
+    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    for score in &mut *scores {
+        *score = exp::<FMA>(*score - highest);
+    }
+    let sum: f32 = scores.iter().sum();
+    for score in scores {
+        *score /= sum;
+    }
+}
+
+/// `x weights + bias`.
+#[derive(Debug)]
+struct PackedLinear {
+    inputs: usize,
+    outputs: usize,
+    /// `[inputs, outputs]`
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl PackedLinear {
+    fn new(linear: &Linear) -> Result<Self, ScoreError> {
+        let (outputs, inputs) = linear.weight().dims2()?;
+        let bias = linear.bias().map_or_else(|| Ok(vec![0.0; outputs]), flat)?;
+        Ok(Self { inputs, outputs, weights: transposed(&flat(linear.weight())?, outputs, inputs), bias })
+    }
+
+    fn forward(&self, x: &[f32], y: &mut [f32], relu: bool) {
+        for row in y.chunks_exact_mut(self.outputs) {
+            row.copy_from_slice(&self.bias);
+        }
+        let x = Matrix::new(x, x.len() / self.inputs, self.inputs);
+        let weights = Matrix::new(&self.weights, self.inputs, self.outputs);
+        matmul(y, self.outputs, Update::Add, x, weights, 1);
+        if relu {
+            for y in y {
+                // Unlike `max`, this leaves what is no number as it is.
+                if *y < 0.0 {
+                    *y = 0.0;
+                }
+            }
+        }
+    }
+}
+
+/// A hidden layer and an outer one.
+fn two_layers<'a>([inner, outer]: &[PackedLinear; 2], x: &[f32], work: &'a mut Work) -> &'a [f32] {
+    let rows = x.len() / inner.inputs;
+    let hidden = sized(&mut work.hidden, rows * inner.outputs);
+    inner.forward(x, hidden, true);
+    let results = sized(&mut work.results, rows * outer.outputs);
+    outer.forward(hidden, results, false);
+    results
+}
+
+fn add(y: &mut [f32], x: &[f32]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += x;
+    }
+}
+
+#[inline(always)]
+fn row_of(values: &[f32], row: usize, width: usize) -> &[f32] {
+    &values[row * width..(row + 1) * width]
+}
+
+#[inline(always)]
+fn row_mut(values: &mut [f32], row: usize, width: usize) -> &mut [f32] {
+    &mut values[row * width..(row + 1) * width]
+}
+
+/// The first values of a buffer, which grows if it must.
+fn sized(buffer: &mut Vec<f32>, count: usize) -> &mut [f32] {
+    if buffer.len() < count {
+        buffer.resize(count, 0.0);
+    }
+    &mut buffer[..count]
+}
+
+/// Zeros at the end of what a caller gave.
+fn appended(out: &mut Vec<f32>, count: usize) -> &mut [f32] {
+    let start = out.len();
+    out.resize(start + count, 0.0);
+    &mut out[start..]
+}
+
+/// The values of a tensor, row after row.
+fn flat(tensor: &Tensor) -> Result<Vec<f32>, ScoreError> {
+    Ok(tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
+}
+
+/// Rows (or values) of gates i, f, g, o as i, g, o, f.
+fn forget_last(mut gates: Vec<f32>) -> Vec<f32> {
+    let quarter = gates.len() / 4;
+    gates[quarter..].rotate_left(quarter);
+    gates
+}
+
+#[cfg(test)]
+mod tests;
