@@ -1,5 +1,7 @@
 //! Windows of flows, ready for a detector.
 
+use crate::ScoreError;
+
 /// Windows of one batch, ragged: nothing is padded here. A detector that needs a rectangle pads on the left.
 ///
 /// A window is the flows of one source host in the order in which they ended; a step is one flow of it.
@@ -42,6 +44,15 @@ impl WindowBatch {
     #[must_use]
     pub fn step(&self, step: usize) -> &[f32] {
         &self.inputs[step * self.width..(step + 1) * self.width]
+    }
+
+    /// That steps are as wide as a detector reads them.
+    pub(crate) fn expect_width(&self, width: usize) -> Result<(), ScoreError> {
+        if self.width == width {
+            return Ok(());
+        }
+        let text = format!("steps of {} inputs for a detector that reads {width}", self.width);
+        Err(candle_core::Error::Msg(text).into())
     }
 
     /// Empties the batch; memory stays.

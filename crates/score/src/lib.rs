@@ -3,6 +3,10 @@
 //! The crate is pure but for loading a model: packet time is its only clock. It knows inputs by name and position only;
 //! how they are computed from flows is the business of `tapline-features`.
 
+mod kernel;
+mod layer_norm;
+mod packing;
+mod recurrence;
 pub mod batch;
 pub mod calibration;
 pub mod cpu_network;
@@ -13,16 +17,16 @@ pub mod ensemble;
 pub mod error;
 pub mod explain;
 pub mod incident;
-mod kernel;
-mod layer_norm;
+pub mod logistic;
 pub mod manifest;
 pub mod network;
-mod packing;
+pub mod one_input;
 pub mod reasons;
-mod recurrence;
 pub mod scaler;
 pub mod scorer;
+pub mod tensors;
 pub mod thresholds;
+pub mod trees;
 pub mod window;
 
 #[cfg(test)]
@@ -37,8 +41,11 @@ pub use ensemble::Ensemble;
 pub use error::ScoreError;
 pub use explain::{Explainer, Explanation};
 pub use incident::{Event, Evidence, Incident, Incidents};
+pub use logistic::Logistic;
 pub use manifest::Manifest;
 pub use network::BilstmAttn;
+pub use one_input::OneInput;
 pub use scaler::Scaler;
 pub use scorer::{Batching, Scorer, Verdict};
+pub use trees::Trees;
 pub use window::{ClosedWindows, WindowLimits, Windower};
