@@ -24,13 +24,30 @@ pub mod checkpoint;
 pub mod training;
 pub mod validation;
 
+pub mod bootstrap;
 pub mod metrics;
 
+pub mod judge;
+pub mod opinion;
+
+pub mod episodes;
+pub mod evaluation;
+pub mod incidents;
+
+mod chart;
+mod number_text;
+pub mod report_html;
+pub mod report_text;
+
+#[cfg(test)]
+mod test_opinions;
 #[cfg(test)]
 mod test_table;
 
 pub use config::Config;
 pub use error::TrainError;
+pub use evaluation::Evaluation;
+pub use opinion::Opinion;
 pub use random::Random;
 pub use selection::Selection;
 pub use table::{CLASSES, Split, Table};

@@ -1,0 +1,329 @@
+//! A model's detectors over rows of a table, each by itself and all together.
+//!
+//! In: rows, the manifest, the detectors. Out: an [`Opinion`] per detector and, if several vote, one of the ensemble, which
+//! comes first. Windows and scaling are those of live scoring. Detectors that see one flow at a time get the same windows:
+//! what they say of a flow does not depend on them.
+
+use tapline_score::calibration::fit_temperature;
+use tapline_score::manifest::{DetectorKind, Manifest};
+use tapline_score::scaler::Scaler;
+use tapline_score::{Detector, WindowBatch};
+
+use crate::opinion::{Opinion, Points};
+use crate::{Table, TrainError, Windows};
+
+/// One detector of a model.
+pub struct Voter {
+    /// Its name in reports.
+    pub name: String,
+    /// Its part of the vote; 0 if it is carried along for comparison.
+    pub vote: f32,
+    /// With its weights.
+    pub detector: Box<dyn Detector>,
+}
+
+impl std::fmt::Debug for Voter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Voter").field("name", &self.name).field("vote", &self.vote).finish_non_exhaustive()
+    }
+}
+
+/// Name of the kind of a detector.
+#[must_use]
+pub const fn kind_name(kind: &DetectorKind) -> &'static str {
+    match kind {
+        DetectorKind::BilstmAttn(_) => "bilstm-attn",
+        DetectorKind::Trees(_) => "trees",
+        DetectorKind::Logistic => "logistic",
+        DetectorKind::OneInput => "one-input",
+    }
+}
+
+/// Logits of every detector for a list of rows.
+#[derive(Clone, Debug, Default)]
+pub struct Logits {
+    /// Classes.
+    pub classes: usize,
+    /// By detector: its name, its vote, `[rows, classes]` logits.
+    pub voters: Vec<(String, f32, Vec<f32>)>,
+}
+
+/// Runs every detector over `rows`, which ascend. `progress` is told how many steps are done, of how many.
+///
+/// # Errors
+///
+/// If the table lacks an input of the model, or a detector fails.
+pub fn judge(
+    table: &Table,
+    rows: &[u32],
+    manifest: &Manifest,
+    voters: &mut [Voter],
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Logits, TrainError> {
+    let names: Vec<&str> = table.inputs.iter().map(String::as_str).collect();
+    let scaler = Scaler::new(&manifest.inputs, &names)
+        .map_err(|unknown| TrainError::Data { reason: format!("the table has no {unknown}") })?;
+    let classes = manifest.classes.len();
+    let mut all: Vec<(String, f32, Vec<f32>)> = voters
+        .iter()
+        .map(|voter| (voter.name.clone(), voter.vote, vec![0.0; rows.len() * classes]))
+        .collect();
+    let windows = Windows::of(table, rows, &manifest.window);
+    let mut batch = WindowBatch::new(scaler.width());
+    let (mut judged, mut places) = (Vec::new(), Vec::new());
+    let mut logits = Vec::new();
+    let mut done = 0;
+    for window in 0..windows.len() {
+        let steps = windows.steps(window);
+        let before = batch.steps() + steps.len() - windows.fresh(window);
+        batch.lengths.push(steps.len());
+        for row in steps {
+            scaler.scale(table.row(*row as usize), &mut batch.inputs);
+        }
+        for (at, row) in windows.judged(window).iter().enumerate() {
+            judged.push(before + at);
+            places.push(rows.binary_search(row).expect("windows are made of these rows"));
+        }
+        if batch.inputs.len() < BATCH_STEPS * scaler.width() && window + 1 < windows.len() {
+            continue;
+        }
+        for (voter, (_, _, kept)) in voters.iter_mut().zip(&mut all) {
+            logits.clear();
+            voter.detector.logits(&batch, &mut logits)?;
+            for (step, place) in judged.iter().zip(&places) {
+                kept[place * classes..(place + 1) * classes]
+                    .copy_from_slice(&logits[step * classes..(step + 1) * classes]);
+            }
+        }
+        done += batch.lengths.iter().sum::<usize>();
+        progress(done, windows.all_steps());
+        batch.clear();
+        judged.clear();
+        places.clear();
+    }
+    Ok(Logits { classes, voters: all })
+}
+
+impl Logits {
+    /// Opinions, the ensemble first if several vote. Where there are flows to calibrate with, scores of single
+    /// detectors are log-odds at the temperature that fits those best; their points let through as many of the
+    /// calibration's benign flows as the model's do. `calibration` gives logits of the same detectors for flows that were
+    /// set aside, and the class of each.
+    ///
+    /// # Errors
+    ///
+    /// If the flows that were set aside cannot calibrate: none of them is benign, or a score is not finite.
+    pub fn opinions(
+        &self,
+        manifest: &Manifest,
+        calibration: Option<(&Self, &[u8])>,
+    ) -> Result<Vec<Opinion>, TrainError> {
+        let thresholds = &manifest.thresholds;
+        let points = Points {
+            investigate: thresholds.investigate,
+            detect: thresholds.detect,
+            block: thresholds.block,
+        };
+        let rates = points.scores().map(|score| manifest.calibration.p_value(score));
+        let temperature = manifest.calibration.temperature;
+        let voting: Vec<usize> = (0..self.voters.len()).filter(|voter| self.voters[*voter].1 > 0.0).collect();
+        let mut opinions = Vec::with_capacity(self.voters.len() + 1);
+        if voting.len() > 1 {
+            let mut opinion = Opinion::of_logits("ensemble", &self.vote(), self.classes, temperature);
+            opinion.points = Some(points);
+            opinions.push(opinion);
+        }
+        for (at, (name, _, logits)) in self.voters.iter().enumerate() {
+            // A detector that votes alone is the model.
+            if voting == [at] {
+                let mut opinion = Opinion::of_logits(name, logits, self.classes, temperature);
+                opinion.points = Some(points);
+                opinions.insert(0, opinion);
+                continue;
+            }
+            let Some((set_aside, classes)) = calibration else {
+                opinions.push(Opinion::of_logits(name, logits, self.classes, 1.0));
+                continue;
+            };
+            let (_, _, set_aside) = &set_aside.voters[at];
+            let labels: Vec<usize> = classes.iter().map(|class| usize::from(*class)).collect();
+            let wrong = |reason| TrainError::Data { reason: format!("calibrating {name}: {reason}") };
+            let temperature = fit_temperature(set_aside, self.classes, &labels)
+                .map_err(|error| wrong(error.to_string()))?;
+            let benign = (0..classes.len()).filter(|flow| classes[*flow] == 0);
+            let fitted = Opinion::of_logits(name, set_aside, self.classes, temperature)
+                .calibrate(benign, "validation", 0.0)
+                .map_err(|error| wrong(error.to_string()))?;
+            let mut opinion = Opinion::of_logits(name, logits, self.classes, temperature);
+            opinion.points = Some(Points::at_rates(&fitted, rates));
+            opinions.push(opinion);
+        }
+        Ok(opinions)
+    }
+
+    /// The mean of the voters' log-probabilities, weighted by their votes: as [`tapline_score::Ensemble`] computes it.
+    fn vote(&self) -> Vec<f32> {
+        let votes: f32 = self.voters.iter().map(|(_, vote, _)| vote.max(0.0)).sum();
+        let mut mean = Vec::new();
+        for (_, vote, logits) in self.voters.iter().filter(|(_, vote, _)| *vote > 0.0) {
+            mean.resize(logits.len(), 0.0);
+            let rows = mean.chunks_exact_mut(self.classes).zip(logits.chunks_exact(self.classes));
+            for (mean, row) in rows {
+                let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let total = greatest + row.iter().map(|logit| (logit - greatest).exp()).sum::<f32>().ln();
+                for (mean, logit) in mean.iter_mut().zip(row) {
+                    *mean += vote / votes * (logit - total);
+                }
+            }
+        }
+        mean
+    }
+}
+
+/// Steps given to the detectors at once.
+const BATCH_STEPS: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tapline_score::manifest::InputColumn;
+    use tapline_score::{Ensemble, ScoreError};
+
+    use super::*;
+    use crate::test_opinions::manifest;
+    use crate::test_table::{Change, TestRow, write};
+
+    /// Logits of a step: `[0, factor * first input + steps of its window before it, second input]`.
+    struct Echo(f32);
+
+    impl Detector for Echo {
+        fn classes(&self) -> usize {
+            3
+        }
+
+        fn logits(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError> {
+            let mut at = 0;
+            for length in &batch.lengths {
+                for before in 0..*length {
+                    let step = batch.step(at);
+                    logits.extend([0.0, self.0 * step[0] + before as f32 / 1000.0, step[1]]);
+                    at += 1;
+                }
+            }
+            Ok(())
+        }
+    }
+
+    fn small() -> (Table, Manifest) {
+        let rows: Vec<TestRow> = (0..40)
+            .map(|at| TestRow {
+                // One host of every three is another run's.
+                x: vec![at as f32, -1.0],
+                run: ["a", "b"][usize::from(at % 3 == 0)],
+                host: ["h1", "h2"][at as usize % 2],
+                class: if at % 10 == 0 { "scan" } else { "benign" },
+                start_us: at * 1_000,
+                decided_us: at * 1_000,
+                ..TestRow::default()
+            })
+            .collect();
+        let table = Table::read(write(&["x", "other"], &rows, Change::None).path()).unwrap();
+        let mut manifest = manifest(1.0, 2.0, 6.0);
+        manifest.classes = ["benign", "scan", "dos"].map(str::to_owned).to_vec();
+        manifest.attack_ids = BTreeMap::new();
+        manifest.window.steps = 4;
+        manifest.window.stride = 2;
+        let column = |name: &str, center: f32, scale: f32| InputColumn {
+            name: name.to_owned(),
+            center,
+            scale,
+            clip: 1000.0,
+            edges: Vec::new(),
+            shares: vec![1.0],
+        };
+        manifest.inputs.columns = vec![column("x", 0.0, 1.0), column("other", 1.0, 2.0)];
+        (table, manifest)
+    }
+
+    fn voters() -> Vec<Voter> {
+        let voter = |name: &str, vote, factor| Voter {
+            name: name.to_owned(),
+            vote,
+            detector: Box::new(Echo(factor)) as Box<dyn Detector>,
+        };
+        vec![voter("bilstm-attn", 0.6, 1.0), voter("trees", 0.4, 0.1), voter("logistic", 0.0, -1.0)]
+    }
+
+    #[test]
+    fn every_row_is_judged_once_within_its_window() {
+        let (table, manifest) = small();
+        let rows: Vec<u32> = (5..40).collect();
+        let mut told = (0, 0);
+        let logits =
+            judge(&table, &rows, &manifest, &mut voters(), &mut |done, of| told = (done, of)).unwrap();
+        assert_eq!(told.0, told.1);
+        assert_eq!(logits.classes, 3);
+        let (name, vote, of_first) = &logits.voters[0];
+        assert_eq!((name.as_str(), of_first.len()), ("bilstm-attn", 35 * 3));
+        assert!((*vote - 0.6).abs() < 1e-6);
+        for (place, row) in rows.iter().enumerate() {
+            let [benign, scan, dos] = of_first[place * 3..place * 3 + 3] else { panic!("three classes") };
+            assert!(benign.abs() < 1e-6 && (dos + 1.0).abs() < 1e-6, "the other input, scaled");
+            let steps_before = (scan - *row as f32) * 1000.0;
+            assert!((-0.1..3.1).contains(&steps_before), "{steps_before}");
+        }
+        // Flows of another run or host, or that were left out, are in nobody's window: the first of each has none before.
+        for row in [5, 6, 8, 9] {
+            assert!((of_first[(row - 5) * 3 + 1] - row as f32).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn the_ensemble_is_that_of_live_scoring() {
+        let (table, manifest) = small();
+        let rows: Vec<u32> = (0..40).collect();
+        let logits = judge(&table, &rows, &manifest, &mut voters(), &mut |_, _| {}).unwrap();
+        let pairs = voters().into_iter().map(|voter| (voter.vote, voter.detector)).collect();
+        let live =
+            Voter { name: "live".to_owned(), vote: 1.0, detector: Box::new(Ensemble::new(pairs).unwrap()) };
+        let live = judge(&table, &rows, &manifest, &mut [live], &mut |_, _| {}).unwrap();
+        for (ours, theirs) in logits.vote().iter().zip(&live.voters[0].2) {
+            assert!((ours - theirs).abs() < 1e-5, "{ours} {theirs}");
+        }
+    }
+
+    #[test]
+    fn points_of_single_detectors_come_from_flows_set_aside() {
+        let (table, mut manifest) = small();
+        manifest.thresholds.investigate = -50.5;
+        let rows: Vec<u32> = (0..40).collect();
+        let logits = judge(&table, &rows, &manifest, &mut voters(), &mut |_, _| {}).unwrap();
+        let opinions = logits.opinions(&manifest, Some((&logits, &table.class))).unwrap();
+        let names: Vec<&str> = opinions.iter().map(|opinion| opinion.name.as_str()).collect();
+        assert_eq!(names, ["ensemble", "bilstm-attn", "trees", "logistic"]);
+        assert!((opinions[0].points.unwrap().investigate + 50.5).abs() < 1e-6);
+        // 50 of the model's 1,000 benign flows reach its point, so one or two of these 36 reach the detector's.
+        let investigate = opinions[1].points.unwrap().investigate;
+        let reach = (0..40)
+            .filter(|flow| table.class[*flow] == 0 && opinions[1].scores[*flow] >= investigate)
+            .count();
+        assert!(reach <= 2, "{reach}");
+        let without = logits.opinions(&manifest, None).unwrap();
+        assert!(without[0].points.is_some() && without[1].points.is_none());
+
+        // Who votes alone is the model, and comes first.
+        let mut alone = logits;
+        alone.voters[0].1 = 0.0;
+        let opinions = alone.opinions(&manifest, None).unwrap();
+        assert_eq!((opinions[0].name.as_str(), opinions.len()), ("trees", 3));
+    }
+
+    #[test]
+    fn an_input_that_is_not_there_is_named() {
+        let (table, mut manifest) = small();
+        manifest.inputs.columns[1].name = "bytes_per_s".to_owned();
+        let error = judge(&table, &[0], &manifest, &mut voters(), &mut |_, _| {}).unwrap_err().to_string();
+        assert!(error.contains("bytes_per_s"), "{error}");
+    }
+}
