@@ -1,12 +1,12 @@
 //! How many different things there were: a few by name, the others by estimate.
 //!
-//! Up to eight are kept and counted exactly. From then on a HyperLogLog sketch of 64 registers estimates, with a standard
-//! error of 13 % (Flajolet, Fusy, Gandouet and Meunier, HyperLogLog, 2007). Size is constant.
+//! Up to eight are kept and counted exactly. From then on a HyperLogLog sketch of 256 registers estimates, with a standard
+//! error of 6.5 % (Flajolet, Fusy, Gandouet and Meunier, HyperLogLog, 2007). Size is constant.
 
 /// Things that are kept.
 pub const EXAMPLES: usize = 8;
 
-const REGISTERS: usize = 64;
+const REGISTERS: usize = 256;
 
 /// Distinct values of a small type.
 #[derive(Clone, Debug)]
@@ -28,8 +28,8 @@ impl<T: Copy + Default + PartialEq + Into<u128>> Distinct<T> {
     /// Notes one.
     pub fn add(&mut self, value: T) {
         let bits = scatter(value.into());
-        let register = (bits >> 58) as usize;
-        let zeros = (bits << 6 | 0x3f).leading_zeros() as u8 + 1;
+        let register = (bits >> 56) as usize;
+        let zeros = (bits << 8 | 0xff).leading_zeros() as u8 + 1;
         self.registers[register] = self.registers[register].max(zeros);
         if self.examples().contains(&value) {
             return;
@@ -57,7 +57,7 @@ impl<T: Copy + Default + PartialEq + Into<u128>> Distinct<T> {
         }
         let registers = REGISTERS as f64;
         let sum: f64 = self.registers.iter().map(|zeros| f64::from(*zeros).exp2().recip()).sum();
-        let estimate = 0.709 * registers * registers / sum;
+        let estimate = 0.7183 * registers * registers / sum;
         let empty = self.registers.iter().filter(|zeros| **zeros == 0).count();
         let estimate = if estimate <= 2.5 * registers && empty > 0 {
             registers * (registers / empty as f64).ln()
@@ -118,7 +118,7 @@ mod tests {
                 distinct.add(0xffff_0a00_0000 + address);
             }
             let error = (distinct.count() as f64 / count as f64 - 1.0).abs();
-            assert!(error < 0.3, "{count}: {}", distinct.count());
+            assert!(error < 0.15, "{count}: {}", distinct.count());
         }
     }
 }

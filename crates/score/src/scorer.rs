@@ -166,8 +166,7 @@ impl Scorer {
         Ok(())
     }
 
-    /// Judges the flow that has waited longest at once, and all that is in its window or closed before it; for callers that can
-    /// hold no more flows.
+    /// Judges what has waited longest at once, as many windows as fill a batch; for callers that can hold no more flows.
     ///
     /// # Errors
     ///
@@ -176,8 +175,7 @@ impl Scorer {
         &mut self,
         judge: &mut impl FnMut(&Verdict, &mut Explainer<'_>) -> Result<(), ScoreError>,
     ) -> Result<(), ScoreError> {
-        if self.closed.fresh.is_empty() {
-            self.windower.close_early(&mut self.closed);
+        while self.closed.tickets.len() < self.batching.steps && self.windower.close_early(&mut self.closed) {
         }
         self.run(judge)
     }
@@ -439,7 +437,7 @@ mod tests {
 
     #[test]
     fn what_waits_can_be_judged_before_its_time() {
-        let mut scorer = scorer(window(8, 8, 1_000_000, 2), Batching::default());
+        let mut scorer = scorer(window(8, 8, 1_000_000, 2), Batching { steps: 2, wait_us: 0 });
         let mut verdicts = Vec::new();
         for (ticket, host) in [1, 2, 1].into_iter().enumerate() {
             scorer.push(host, 0, &[0.0; 3], ticket as u64, &mut into(&mut verdicts)).unwrap();
