@@ -1,7 +1,7 @@
 //! `tapline dataset`: labelled captures become one training table and its data card.
 //!
 //! In: runs of the testbed, the public corpus. Out: `flows.parquet`, `card.md`, `card.json`. The order of rows is that of
-//! sources, captures, first packets, last packets, so that what a host did one after the other can be read off. Which
+//! sources, captures, and within a capture that in which flows ended, as scoring sees them. Which
 //! flows go in is decided here, capture by capture; the rules stand in `tapline-dataset`.
 
 use std::collections::BTreeMap;
@@ -131,7 +131,7 @@ struct Caps {
     benign_share: Option<f64>,
 }
 
-/// Adds the flows of one capture, in the order of time, but for copies and what is beyond the caps.
+/// Adds the flows of one capture, in the order in which they ended, but for copies and what is beyond the caps.
 fn add(table: &mut Table, made: &mut Made, mut batch: Batch, caps: Caps) -> Result<(), Failure> {
     let origin = batch.origin;
     made.captures += batch.captures;

@@ -7,9 +7,10 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use tapline_capture::{CaptureError, CaptureSet, ReadOptions};
-use tapline_features::context::{Context, ContextLimits, ContextTable};
+use tapline_features::context::{Context, ContextLimits};
+use tapline_features::lookahead::{Lookahead, Ready};
 use tapline_features::{TaplineState, TaplineTracker};
-use tapline_flow::{EndedFlow, Rules, Timeouts};
+use tapline_flow::{Rules, Timeouts};
 use tapline_packet::{DecodeOptions, Decoder};
 use tapline_record::{FlowHead, FlowKey, FlowRecord, Timestamp};
 
@@ -63,25 +64,41 @@ pub(crate) fn flows_of(
     let mut reader = Reader::new(set, None, None, decoder, rules().key_rules(), Progress::new(None, true));
     let tables = Tables { rules: rules(), flows_max: LIVE_FLOWS_MAX, seed: replay::random_seed() };
     let mut worker = FlowWorker::new(0, 1, tables, TaplineTracker);
-    let mut contexts = ContextTable::new(ContextLimits::default(), [tables.seed.0, tables.seed.1]);
+    let seed = [tables.seed.0, tables.seed.1];
+    let mut lookahead = Lookahead::new(ContextLimits::default(), seed, LIVE_FLOWS_MAX);
     let idle_us = Timeouts::default().idle_us;
-    let mut latest_us = 0;
-    let mut observe = |flow: EndedFlow<'_, TaplineState>| {
-        latest_us = flow.order().decided_us(idle_us).max(latest_us);
-        let context = contexts.observe(flow.record(), latest_us);
-        each(Observed { flow: flow.take(), context, decided_us: latest_us })
+    let mut hand_on = |ready: Ready<()>| {
+        let Ready { flow, context, decided_us, .. } = ready;
+        each(Observed { flow, context, decided_us })
     };
     while let Some(routed) = reader.next().map_err(|error| Failure::new(Code::Software, error))? {
         match routed {
             Routed::Packet(packet, shard) => worker.push(&packet, shard),
             Routed::Tick(now) => {
                 worker.tick(now);
-                worker.drain(&mut observe)?;
+                worker.drain(|flow| {
+                    let decided_us = flow.order().decided_us(idle_us);
+                    lookahead.push(flow.take(), decided_us, ());
+                    while let Some(ready) = lookahead.ready() {
+                        hand_on(ready)?;
+                    }
+                    Ok(())
+                })?;
             }
         }
     }
     worker.finish();
-    worker.drain(&mut observe)?;
+    worker.drain(|flow| {
+        let decided_us = flow.order().decided_us(idle_us);
+        lookahead.push(flow.take(), decided_us, ());
+        while let Some(ready) = lookahead.ready() {
+            hand_on(ready)?;
+        }
+        Ok::<(), Failure>(())
+    })?;
+    while let Some(ready) = lookahead.next() {
+        hand_on(ready)?;
+    }
     let (input, _, errors) = reader.close();
     Ok(Read { errors, span: input.first.zip(input.last) })
 }

@@ -67,6 +67,13 @@ impl<K: Words, V: Default> BoundedTable<K, V> {
         &mut self.entries[at].value
     }
 
+    /// The entry of `key`, if there is one; this is no request that keeps it.
+    #[must_use]
+    pub fn get(&self, key: &K) -> Option<&V> {
+        let found = self.index.find(self.hash(key), |&at| self.entries[at as usize].key == *key);
+        found.map(|&at| &self.entries[at as usize].value)
+    }
+
     /// Entries that gave way to others so far.
     #[must_use]
     pub const fn evicted(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! What a flow's hosts did lately: the context without which a lone probe and a refused connection are the same flow.
 //!
-//! In: ended flows, in the order in which their ends were certain. Out: a [`Context`] per flow, as of its end, the flow
-//! itself included. Six tables, each bounded; every entry has constant size, every flow costs six lookups. Counts fade
+//! In: ended flows, booked in the order in which their ends were certain. Out: a [`Context`] per flow, as of its end or
+//! somewhat later, the flow itself included. Six tables, each bounded; every entry has constant size, every flow costs six lookups. Counts fade
 //! exponentially ([`Fading`]), distinct things are counted in sliding windows ([`Distinct`]). The clock is the time at which
 //! a flow's end was certain: a scan whose probes all time out keeps its rate, two minutes late.
 
@@ -184,6 +184,17 @@ pub struct ServiceView {
     pub request_bytes_vs_habit: f32,
 }
 
+/// What is known of a flow at the moment at which it is booked, before its own weight is in.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Booked {
+    link_gap_s: f32,
+    source_bytes_vs_habit: f32,
+    source_duration_vs_habit: f32,
+    service_duration_vs_habit: f32,
+    service_reply_bytes_vs_habit: f32,
+    service_request_bytes_vs_habit: f32,
+}
+
 impl ContextTable {
     /// Empty tables; `seed` keeps outsiders from choosing keys that collide and shows in no result.
     #[must_use]
@@ -199,26 +210,53 @@ impl ContextTable {
         }
     }
 
-    /// Books a flow whose end was certain at `now_us` (microseconds since the epoch), and says what is known around it.
-    pub fn observe(&mut self, flow: &FlowRecord<TaplineState>, now_us: i64) -> Context {
+    /// Books a flow whose end was certain at `now_us` (microseconds since the epoch).
+    pub fn book(&mut self, flow: &FlowRecord<TaplineState>, now_us: i64) -> Booked {
         self.now_us = self.now_us.max(now_us);
         let seen = Seen::of(flow, self.now_us);
-        let head = &flow.head;
-        let (source, destination) = (head.initiator(), head.responder());
-        let (src, dst) = (HostKey::of(source.addr), HostKey::of(destination.addr));
-        let port = u64::from(destination.port) << 8 | u64::from(head.key.protocol);
-        let link = self.links.entry(LinkKey { src, dst, port }).book(&seen, head);
-        let pair = self.pairs.entry(PairKey { src, dst }).book(&seen, port);
-        let sweep = self.sweeps.entry(PortKey { host: src, port }).book(&seen, dst);
-        let service = self.services.entry(PortKey { host: dst, port }).book(&seen, src, link.flows);
-        Context {
-            link,
-            source: self.sources.entry(src).book(&seen, dst, port),
-            destination: self.destinations.entry(dst).book(&seen, src, port),
-            pair,
-            sweep,
-            service,
+        let keys = Keys::of(&flow.head);
+        let mut booked = Booked::default();
+        self.links.entry(keys.link()).book(&seen, &flow.head, &mut booked);
+        self.sources.entry(keys.src).book(&seen, &keys, &mut booked);
+        self.destinations.entry(keys.dst).book(&seen, &keys);
+        self.pairs.entry(keys.pair()).book(&seen, &keys);
+        self.sweeps.entry(keys.sweep()).book(&seen, &keys);
+        self.services.entry(keys.service()).book(&seen, &keys, &mut booked);
+        booked
+    }
+
+    /// What is known at `now_us`, at the earliest the time of the last booking, around a flow that was booked then or
+    /// before. What the tables have forgotten counts as nothing.
+    #[must_use]
+    pub fn view(&self, head: &FlowHead, booked: &Booked, now_us: i64) -> Context {
+        let at = At::of(self.now_us.max(now_us));
+        let keys = Keys::of(head);
+        let mut context = Context::default();
+        if let Some(link) = self.links.get(&keys.link()) {
+            context.link = link.view(&at);
         }
+        if let Some(source) = self.sources.get(&keys.src) {
+            context.source = source.view(&at);
+        }
+        if let Some(destination) = self.destinations.get(&keys.dst) {
+            context.destination = destination.view(&at);
+        }
+        if let Some(pair) = self.pairs.get(&keys.pair()) {
+            context.pair = pair.view(&at);
+        }
+        if let Some(sweep) = self.sweeps.get(&keys.sweep()) {
+            context.sweep = sweep.view(&at);
+        }
+        if let Some(service) = self.services.get(&keys.service()) {
+            context.service = service.view(&at, context.link.flows);
+        }
+        context.link.gap_s = booked.link_gap_s;
+        context.source.bytes_vs_habit = booked.source_bytes_vs_habit;
+        context.source.duration_vs_habit = booked.source_duration_vs_habit;
+        context.service.duration_vs_habit = booked.service_duration_vs_habit;
+        context.service.reply_bytes_vs_habit = booked.service_reply_bytes_vs_habit;
+        context.service.request_bytes_vs_habit = booked.service_request_bytes_vs_habit;
+        context
     }
 
     /// Entries that gave way because a table was full.
@@ -233,10 +271,55 @@ impl ContextTable {
     }
 }
 
+/// An instant, in both units that the tables use.
+struct At {
+    us: i64,
+    s: u32,
+}
+
+impl At {
+    fn of(us: i64) -> Self {
+        Self { us, s: u32::try_from(us / 1_000_000).unwrap_or(u32::MAX).max(1) }
+    }
+}
+
+/// Where a flow stands in the tables.
+struct Keys {
+    src: HostKey,
+    dst: HostKey,
+    port: u64,
+}
+
+impl Keys {
+    fn of(head: &FlowHead) -> Self {
+        let (source, destination) = (head.initiator(), head.responder());
+        Self {
+            src: HostKey::of(source.addr),
+            dst: HostKey::of(destination.addr),
+            port: u64::from(destination.port) << 8 | u64::from(head.key.protocol),
+        }
+    }
+
+    const fn link(&self) -> LinkKey {
+        LinkKey { src: self.src, dst: self.dst, port: self.port }
+    }
+
+    const fn pair(&self) -> PairKey {
+        PairKey { src: self.src, dst: self.dst }
+    }
+
+    const fn sweep(&self) -> PortKey {
+        PortKey { host: self.src, port: self.port }
+    }
+
+    const fn service(&self) -> PortKey {
+        PortKey { host: self.dst, port: self.port }
+    }
+}
+
 /// What of a flow the tables take in.
 struct Seen {
-    now_us: i64,
-    now_s: u32,
+    at: At,
     failed: f32,
     short: f32,
     syn_retries: f32,
@@ -252,8 +335,7 @@ impl Seen {
         let refused = backward.flag(tcp_flag::RST) > 0 && backward.payload_bytes == 0;
         let syns = forward.flag(tcp_flag::SYN);
         Self {
-            now_us,
-            now_s: u32::try_from(now_us / 1_000_000).unwrap_or(u32::MAX).max(1),
+            at: At::of(now_us),
             failed: f32::from(no_reply || refused),
             short: f32::from(flow.head.packets <= 4),
             syn_retries: syns.saturating_sub(1) as f32,
@@ -329,27 +411,30 @@ struct Link {
 }
 
 impl Link {
-    fn book(&mut self, seen: &Seen, head: &FlowHead) -> LinkView {
+    fn book(&mut self, seen: &Seen, head: &FlowHead, booked: &mut Booked) {
         let start_us = head.start.micros;
         let known = self.last_start_us != 0;
         // Flows end in another order than they begin: a gap has no sign.
         let gap_s = if known { (start_us - self.last_start_us).unsigned_abs() as f32 / 1e6 } else { 0.0 };
         self.last_start_us = start_us;
+        booked.link_gap_s = gap_s;
         let bytes = seen.bytes().ln_1p();
         let values =
             [1.0, f32::from(known), gap_s, gap_s * gap_s, bytes, bytes * bytes, seen.failed, seen.short];
-        self.fading.add(seen.now_us, &LINK_S, &values);
-        let mut view = LinkView { gap_s, ..LinkView::default() };
-        for window in 0..3 {
-            let [flows, gaps, gap_sum, gap_square_sum, bytes_sum, bytes_square_sum, failed, short] =
-                *self.fading.sums(window);
+        self.fading.add(seen.at.us, &LINK_S, &values);
+    }
+
+    fn view(&self, at: &At) -> LinkView {
+        let mut view = LinkView::default();
+        for (window, sums) in self.fading.faded(at.us, &LINK_S).iter().enumerate() {
+            let [flows, gaps, gap_sum, gap_square_sum, bytes_sum, bytes_square_sum, failed, short] = *sums;
             let (gap_mean_s, gap_std_s) = mean_and_std(gaps, gap_sum, gap_square_sum);
             view.flows[window] = flows;
             view.gap_mean_s[window] = gap_mean_s;
-            view.gap_spread[window] = if gap_mean_s > 0.0 { gap_std_s / gap_mean_s } else { 0.0 };
+            view.gap_spread[window] = share(gap_std_s, gap_mean_s);
             view.bytes_spread[window] = mean_and_std(flows, bytes_sum, bytes_square_sum).1;
-            view.failed_share[window] = failed / flows;
-            view.short_share[window] = short / flows;
+            view.failed_share[window] = share(failed, flows);
+            view.short_share[window] = share(short, flows);
         }
         view
     }
@@ -368,39 +453,40 @@ struct Source {
 }
 
 impl Source {
-    fn book(&mut self, seen: &Seen, dst: HostKey, port: u64) -> SourceView {
-        let bytes_vs_habit = self.bytes.book(seen.now_us, seen.bytes());
-        let duration_vs_habit = self.duration.book(seen.now_us, seen.duration_s * 1e3);
-        let destination = scatter(&dst.0);
-        self.destinations.add(destination, seen.now_s);
+    fn book(&mut self, seen: &Seen, keys: &Keys, booked: &mut Booked) {
+        booked.source_bytes_vs_habit = self.bytes.book(seen.at.us, seen.bytes());
+        booked.source_duration_vs_habit = self.duration.book(seen.at.us, seen.duration_s * 1e3);
+        let destination = scatter(&keys.dst.0);
+        self.destinations.add(destination, seen.at.s);
         if seen.failed > 0.0 {
-            self.failed_destinations.add(destination, seen.now_s);
+            self.failed_destinations.add(destination, seen.at.s);
         }
-        self.ports.add(scatter(&[port]), seen.now_s);
+        self.ports.add(scatter(&[keys.port]), seen.at.s);
         let values = [1.0, seen.failed, seen.syn_retries, seen.duration_s, seen.short, seen.bytes()];
-        self.fading.add(seen.now_us, &HOST_S, &values);
-        self.habit.add(seen.now_us, &HABIT_S, &[1.0]);
-        let destinations = self.destinations.counts(seen.now_s, &HOST_WINDOWS_S);
-        let failed_destinations = self.failed_destinations.counts(seen.now_s, &HOST_WINDOWS_S);
+        self.fading.add(seen.at.us, &HOST_S, &values);
+        self.habit.add(seen.at.us, &HABIT_S, &[1.0]);
+    }
+
+    fn view(&self, at: &At) -> SourceView {
+        let destinations = self.destinations.counts(at.s, &HOST_WINDOWS_S);
+        let failed_destinations = self.failed_destinations.counts(at.s, &HOST_WINDOWS_S);
         let mut view = SourceView {
             destinations,
-            ports: self.ports.counts(seen.now_s, &HOST_WINDOWS_S),
-            bytes_vs_habit,
-            duration_vs_habit,
+            ports: self.ports.counts(at.s, &HOST_WINDOWS_S),
             ..SourceView::default()
         };
-        for window in 0..3 {
-            let [flows, failed, syn_retries, open_s, short, bytes] = *self.fading.sums(window);
+        for (window, sums) in self.fading.faded(at.us, &HOST_S).iter().enumerate() {
+            let [flows, failed, syn_retries, open_s, short, bytes] = *sums;
             view.flows[window] = flows;
             view.failed_destinations_share[window] =
                 failed_destinations[window] / destinations[window].max(1.0);
-            view.failed_share[window] = failed / flows;
+            view.failed_share[window] = share(failed, flows);
             view.syn_retries[window] = syn_retries;
             view.open_flows[window] = open_s / HOST_S[window];
-            view.short_share[window] = short / flows;
+            view.short_share[window] = share(short, flows);
             view.bytes[window] = bytes;
         }
-        let usual = self.habit.sums(0)[0] / HABIT_S[0] * HOST_S[1];
+        let usual = self.habit.faded(at.us, &HABIT_S)[0][0] / HABIT_S[0] * HOST_S[1];
         view.flows_vs_habit = ((view.flows[1] + 0.1) / (usual + 0.1)).ln();
         view
     }
@@ -415,21 +501,24 @@ struct Destination {
 }
 
 impl Destination {
-    fn book(&mut self, seen: &Seen, src: HostKey, port: u64) -> DestinationView {
-        self.sources.add(scatter(&src.0), seen.now_s);
-        self.ports.add(scatter(&[port]), seen.now_s);
+    fn book(&mut self, seen: &Seen, keys: &Keys) {
+        self.sources.add(scatter(&keys.src.0), seen.at.s);
+        self.ports.add(scatter(&[keys.port]), seen.at.s);
         let values = [1.0, seen.failed, seen.duration_s, seen.short, seen.bytes()];
-        self.fading.add(seen.now_us, &HOST_S, &values);
+        self.fading.add(seen.at.us, &HOST_S, &values);
+    }
+
+    fn view(&self, at: &At) -> DestinationView {
         let mut view = DestinationView {
-            sources: self.sources.counts(seen.now_s, &HOST_WINDOWS_S),
-            ports: self.ports.counts(seen.now_s, &HOST_WINDOWS_S),
+            sources: self.sources.counts(at.s, &HOST_WINDOWS_S),
+            ports: self.ports.counts(at.s, &HOST_WINDOWS_S),
             ..DestinationView::default()
         };
-        for window in 0..3 {
-            let [flows, failed, open_s, short, bytes] = *self.fading.sums(window);
+        for (window, sums) in self.fading.faded(at.us, &HOST_S).iter().enumerate() {
+            let [flows, failed, open_s, short, bytes] = *sums;
             view.flows[window] = flows;
-            view.failed_share[window] = failed / flows;
-            view.short_share[window] = short / flows;
+            view.failed_share[window] = share(failed, flows);
+            view.short_share[window] = share(short, flows);
             view.bytes[window] = bytes;
             view.open_flows[window] = open_s / HOST_S[window];
         }
@@ -445,16 +534,18 @@ struct Pair {
 }
 
 impl Pair {
-    fn book(&mut self, seen: &Seen, port: u64) -> PairView {
-        self.ports.add(scatter(&[port]), seen.now_s);
+    fn book(&mut self, seen: &Seen, keys: &Keys) {
+        self.ports.add(scatter(&[keys.port]), seen.at.s);
         let values = [1.0, seen.failed, seen.forward_bytes, seen.backward_bytes];
-        self.fading.add(seen.now_us, &PAIR_S, &values);
-        let mut view =
-            PairView { ports: self.ports.counts(seen.now_s, &PAIR_WINDOWS_S), ..PairView::default() };
-        for window in 0..2 {
-            let [flows, failed, forward, backward] = *self.fading.sums(window);
+        self.fading.add(seen.at.us, &PAIR_S, &values);
+    }
+
+    fn view(&self, at: &At) -> PairView {
+        let mut view = PairView { ports: self.ports.counts(at.s, &PAIR_WINDOWS_S), ..PairView::default() };
+        for (window, sums) in self.fading.faded(at.us, &PAIR_S).iter().enumerate() {
+            let [flows, failed, forward, backward] = *sums;
             view.flows[window] = flows;
-            view.failed_share[window] = failed / flows;
+            view.failed_share[window] = share(failed, flows);
             view.bytes[window] = [forward, backward];
         }
         view
@@ -469,17 +560,18 @@ struct Sweep {
 }
 
 impl Sweep {
-    fn book(&mut self, seen: &Seen, dst: HostKey) -> SweepView {
-        self.destinations.add(scatter(&dst.0), seen.now_s);
-        self.fading.add(seen.now_us, &PAIR_S, &[1.0, seen.failed]);
-        let mut view = SweepView {
-            destinations: self.destinations.counts(seen.now_s, &PAIR_WINDOWS_S),
-            ..SweepView::default()
-        };
-        for window in 0..2 {
-            let [flows, failed] = *self.fading.sums(window);
+    fn book(&mut self, seen: &Seen, keys: &Keys) {
+        self.destinations.add(scatter(&keys.dst.0), seen.at.s);
+        self.fading.add(seen.at.us, &PAIR_S, &[1.0, seen.failed]);
+    }
+
+    fn view(&self, at: &At) -> SweepView {
+        let destinations = self.destinations.counts(at.s, &PAIR_WINDOWS_S);
+        let mut view = SweepView { destinations, ..SweepView::default() };
+        for (window, sums) in self.fading.faded(at.us, &PAIR_S).iter().enumerate() {
+            let [flows, failed] = *sums;
             view.flows[window] = flows;
-            view.failed_share[window] = failed / flows;
+            view.failed_share[window] = share(failed, flows);
         }
         view
     }
@@ -496,23 +588,24 @@ struct Service {
 }
 
 impl Service {
-    fn book(&mut self, seen: &Seen, src: HostKey, link_flows: [f32; 3]) -> ServiceView {
-        let mut view = ServiceView {
-            duration_vs_habit: self.duration.book(seen.now_us, seen.duration_s * 1e3),
-            reply_bytes_vs_habit: self.reply.book(seen.now_us, seen.backward_bytes),
-            request_bytes_vs_habit: self.request.book(seen.now_us, seen.forward_bytes),
-            ..ServiceView::default()
-        };
-        self.sources.add(scatter(&src.0), seen.now_s);
-        self.fading.add(seen.now_us, &PAIR_S, &[1.0, seen.failed, seen.duration_s, seen.short]);
-        view.sources = self.sources.counts(seen.now_s, &PAIR_WINDOWS_S);
-        for window in 0..2 {
-            let [flows, failed, open_s, short] = *self.fading.sums(window);
+    fn book(&mut self, seen: &Seen, keys: &Keys, booked: &mut Booked) {
+        booked.service_duration_vs_habit = self.duration.book(seen.at.us, seen.duration_s * 1e3);
+        booked.service_reply_bytes_vs_habit = self.reply.book(seen.at.us, seen.backward_bytes);
+        booked.service_request_bytes_vs_habit = self.request.book(seen.at.us, seen.forward_bytes);
+        self.sources.add(scatter(&keys.src.0), seen.at.s);
+        self.fading.add(seen.at.us, &PAIR_S, &[1.0, seen.failed, seen.duration_s, seen.short]);
+    }
+
+    fn view(&self, at: &At, link_flows: [f32; 3]) -> ServiceView {
+        let sources = self.sources.counts(at.s, &PAIR_WINDOWS_S);
+        let mut view = ServiceView { sources, ..ServiceView::default() };
+        for (window, sums) in self.fading.faded(at.us, &PAIR_S).iter().enumerate() {
+            let [flows, failed, open_s, short] = *sums;
             view.flows[window] = flows;
-            view.failed_share[window] = failed / flows;
-            view.short_share[window] = short / flows;
+            view.failed_share[window] = share(failed, flows);
+            view.short_share[window] = share(short, flows);
             view.open_flows[window] = open_s / PAIR_S[window];
-            view.source_share[window] = (link_flows[window] / flows).min(1.0);
+            view.source_share[window] = share(link_flows[window], flows).min(1.0);
         }
         view
     }
@@ -535,6 +628,10 @@ impl Habit {
         self.fading.add(now_us, &HABIT_S, &[1.0, value, value * value]);
         if count < 3.0 { 0.0 } else { ((value - mean) / (std + 0.1)).clamp(-10.0, 10.0) }
     }
+}
+
+fn share(part: f32, whole: f32) -> f32 {
+    if whole > 0.0 { part / whole } else { 0.0 }
 }
 
 fn mean_and_std(count: f32, sum: f32, square_sum: f32) -> (f32, f32) {

@@ -28,10 +28,18 @@ impl<const N: usize, const W: usize> Fading<N, W> {
         }
     }
 
-    /// The sums of one time constant.
+    /// The sums of one time constant, as of the last addition.
     #[must_use]
     pub const fn sums(&self, window: usize) -> &[f32; N] {
         &self.sums[window]
+    }
+
+    /// The sums as they will be at `now_us`, if nothing is added.
+    #[must_use]
+    pub fn faded(&self, now_us: i64, constants_s: &[f32; W]) -> [[f32; N]; W] {
+        let mut later = *self;
+        later.add(now_us, constants_s, &[0.0; N]);
+        later.sums
     }
 }
 

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use tapline_record::{Direction, FlowRecord, protocol, tcp_flag};
 
 use crate::context::Context;
+use crate::lookahead::PAUSE_US;
 use crate::moments::Moments;
 use crate::tapline_state::{Side, TaplineState};
 
@@ -40,11 +41,11 @@ pub fn fill(flow: &FlowRecord<TaplineState>, context: &Context, row: &mut [f32])
     }
 }
 
-/// SHA-256 over the names and units of all inputs: lower-case hex.
+/// SHA-256 over the names and units of all inputs, and the pause before context is read: lower-case hex.
 #[must_use]
 pub fn schema_hash() -> String {
     let mut hash = Sha256::new();
-    hash.update(SCHEMA);
+    hash.update(format!("{SCHEMA}\t{PAUSE_US}"));
     for input in INPUTS {
         hash.update(format!("\n{}\t{}", input.name, input.unit));
     }

@@ -31,6 +31,7 @@ pub mod bounded_table;
 pub mod context;
 pub mod fading;
 pub mod inputs;
+pub mod lookahead;
 
 pub mod community_id;
 
