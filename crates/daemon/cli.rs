@@ -60,6 +60,8 @@ pub(crate) enum FeaturesCommand {
         #[arg(long, default_value = "tapline-1")]
         schema: Schema,
     },
+    /// Every input that models choose from: name, unit, meaning
+    Inputs,
     /// One column by name
     Explain {
         /// The column, in any spelling of case

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use tapline_features::inputs::{self, INPUTS};
+use tapline_features::lookahead::PAUSE_US;
 use tapline_features::{ColumnDoc, SchemaId};
 
 use crate::cli::Schema;
@@ -13,6 +15,21 @@ pub(crate) fn list(schema: Schema) -> Result<(), Failure> {
     let mut text = format!("{}: {} columns, hash {}\n\n", schema.0, docs.len(), schema.0.hash());
     for doc in &docs {
         let _ = writeln!(text, "{:<28} {:<10} {}", doc.name, doc.unit, doc.definition);
+    }
+    print(text.as_bytes())
+}
+
+/// The inputs that models choose from.
+pub(crate) fn list_inputs() -> Result<(), Failure> {
+    let mut text = format!(
+        "{}: {} inputs, context read {} s after a flow's end, hash {}\n\n",
+        inputs::SCHEMA,
+        INPUTS.len(),
+        PAUSE_US / 1_000_000,
+        inputs::schema_hash()
+    );
+    for input in INPUTS {
+        let _ = writeln!(text, "{:<30} {:<16} {}", input.name, input.unit, input.definition);
     }
     print(text.as_bytes())
 }

@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         Command::Label(args) => label_command::run(&args),
         Command::Dataset { command } => dataset_command::run(&command),
         Command::Features { command: FeaturesCommand::List { schema } } => features_command::list(schema),
+        Command::Features { command: FeaturesCommand::Inputs } => features_command::list_inputs(),
         Command::Features { command: FeaturesCommand::Explain { name, schema } } => {
             features_command::explain(&name, schema)
         }

@@ -38,7 +38,7 @@ pub struct Manifest {
 pub struct Inputs {
     /// Name of the table of inputs, `inputs-1`.
     pub schema: String,
-    /// SHA-256 over names and units of the whole table, as `tapline features list` prints it.
+    /// SHA-256 over names and units of the whole table, as `tapline features inputs` prints it.
     pub schema_hash: String,
     /// One per selected input.
     pub columns: Vec<InputColumn>,
