@@ -84,6 +84,11 @@ pub(crate) fn flows_of(
                     }
                     Ok(())
                 })?;
+                // As in scoring: a pause ends when its time is over, not when the next flow comes.
+                lookahead.tick(now.micros);
+                while let Some(ready) = lookahead.ready() {
+                    hand_on(ready)?;
+                }
             }
         }
     }
