@@ -24,6 +24,14 @@ pub mod checkpoint;
 pub mod training;
 pub mod validation;
 
+mod bins;
+pub mod boosting;
+pub mod forest;
+mod growth;
+pub mod logistic;
+pub mod one_input;
+pub mod rows;
+
 pub mod bootstrap;
 pub mod metrics;
 
@@ -49,6 +57,7 @@ pub use error::TrainError;
 pub use evaluation::Evaluation;
 pub use opinion::Opinion;
 pub use random::Random;
+pub use rows::{Rows, RowsError};
 pub use selection::Selection;
 pub use table::{CLASSES, Split, Table};
 pub use windows::Windows;
