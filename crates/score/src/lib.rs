@@ -3,10 +3,6 @@
 //! The crate is pure but for loading a model: packet time is its only clock. It knows inputs by name and position only;
 //! how they are computed from flows is the business of `tapline-features`.
 
-mod kernel;
-mod layer_norm;
-mod packing;
-mod recurrence;
 pub mod batch;
 pub mod calibration;
 pub mod cpu_network;
@@ -17,11 +13,15 @@ pub mod ensemble;
 pub mod error;
 pub mod explain;
 pub mod incident;
+mod kernel;
+mod layer_norm;
 pub mod logistic;
 pub mod manifest;
 pub mod network;
 pub mod one_input;
+mod packing;
 pub mod reasons;
+mod recurrence;
 pub mod scaler;
 pub mod scorer;
 pub mod tensors;
