@@ -81,18 +81,16 @@ pub struct Window {
 
 /// One detector of the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "DetectorText", into = "DetectorText")]
 pub struct DetectorSpec {
     /// Its part of the vote: log-probabilities are averaged with these weights. 0: carried along for comparison.
     pub vote: f32,
     /// The kind and its shape. Its tensors have the prefix `<kind>.`.
-    #[serde(flatten)]
     pub kind: DetectorKind,
 }
 
 /// The kinds of detectors.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum DetectorKind {
     /// Bidirectional LSTM layers, self-attention, logits per flow.
     BilstmAttn(NetworkSpec),
@@ -102,6 +100,19 @@ pub enum DetectorKind {
     Logistic,
     /// One input, one threshold: the bar that everything must clear.
     OneInput,
+}
+
+impl DetectorKind {
+    /// Its name in the manifest, and the prefix of its tensors.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::BilstmAttn(_) => "bilstm-attn",
+            Self::Trees(_) => "trees",
+            Self::Logistic => "logistic",
+            Self::OneInput => "one-input",
+        }
+    }
 }
 
 /// Shape of the network.
@@ -187,4 +198,91 @@ pub struct Weights {
     pub file: String,
     /// SHA-256 of its bytes, lower-case hex.
     pub sha256: String,
+}
+
+/// A detector as it is written: one table, whose keys depend on the kind. Serde cannot refuse unknown keys of a tagged
+/// enum in a flattened field.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DetectorText {
+    kind: String,
+    vote: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hidden: Option<Vec<usize>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heads: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attention: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    norm: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropout: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trees: Option<usize>,
+}
+
+impl From<DetectorSpec> for DetectorText {
+    fn from(spec: DetectorSpec) -> Self {
+        let text = Self { kind: spec.kind.name().to_owned(), vote: spec.vote, ..Self::default() };
+        match spec.kind {
+            DetectorKind::BilstmAttn(NetworkSpec { hidden, heads, attention, norm, dropout }) => Self {
+                hidden: Some(hidden),
+                heads: Some(heads),
+                attention: Some(attention),
+                norm: Some(norm),
+                dropout: Some(dropout),
+                ..text
+            },
+            DetectorKind::Trees(TreesSpec { method, trees }) => {
+                Self { method: Some(method), trees: Some(trees), ..text }
+            }
+            DetectorKind::Logistic | DetectorKind::OneInput => text,
+        }
+    }
+}
+
+impl TryFrom<DetectorText> for DetectorSpec {
+    type Error = String;
+
+    fn try_from(mut text: DetectorText) -> Result<Self, String> {
+        let name = std::mem::take(&mut text.kind);
+        let missing = |key: &str| format!("a detector {name} needs `{key}`");
+        let kind = match name.as_str() {
+            "bilstm-attn" => DetectorKind::BilstmAttn(NetworkSpec {
+                hidden: text.hidden.take().ok_or_else(|| missing("hidden"))?,
+                heads: text.heads.take().ok_or_else(|| missing("heads"))?,
+                attention: text.attention.take().ok_or_else(|| missing("attention"))?,
+                norm: text.norm.take().ok_or_else(|| missing("norm"))?,
+                dropout: text.dropout.take().ok_or_else(|| missing("dropout"))?,
+            }),
+            "trees" => DetectorKind::Trees(TreesSpec {
+                method: text.method.take().ok_or_else(|| missing("method"))?,
+                trees: text.trees.take().ok_or_else(|| missing("trees"))?,
+            }),
+            "logistic" => DetectorKind::Logistic,
+            "one-input" => DetectorKind::OneInput,
+            _ => {
+                return Err(format!(
+                    "there is no detector `{name}`; there are bilstm-attn, trees, logistic and one-input"
+                ));
+            }
+        };
+        // What was not taken does not belong to this kind.
+        let DetectorText { hidden, heads, attention, norm, dropout, method, trees, .. } = text;
+        let left = [
+            ("hidden", hidden.is_some()),
+            ("heads", heads.is_some()),
+            ("attention", attention.is_some()),
+            ("norm", norm.is_some()),
+            ("dropout", dropout.is_some()),
+            ("method", method.is_some()),
+            ("trees", trees.is_some()),
+        ];
+        match left.into_iter().find(|(_, is_left)| *is_left) {
+            Some((key, _)) => Err(format!("a detector {name} has no `{key}`")),
+            None => Ok(Self { vote: text.vote, kind }),
+        }
+    }
 }
