@@ -17,6 +17,14 @@ pub enum ScoreError {
         /// Why.
         source: std::io::Error,
     },
+    /// A model directory cannot be written.
+    #[error("writing {}: {source}", path.display())]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A model directory is not what its manifest says.
     #[error("model {}: {reason}", path.display())]
     Refused {
