@@ -29,11 +29,13 @@ pub struct Options {
     pub rounds: usize,
     /// The same seed gives the same intervals.
     pub seed: u64,
+    /// Threads; figures do not depend on it.
+    pub threads: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rounds: 200, seed: 20_261_123 }
+        Self { rounds: 200, seed: 20_261_123, threads: 1 }
     }
 }
 
@@ -340,29 +342,46 @@ pub fn evaluate(table: &Table, rows: &[u32], opinions: &[Opinion], options: Opti
     let class_group: Vec<u16> = subject.rows().map(|row| u16::from(table.class[row])).collect();
     let bootstrap = subject.bootstrap(&(0..rows.len()).collect::<Vec<_>>(), options);
 
-    let mut overall = Vec::new();
-    let mut class_figures = Vec::new();
-    let mut behaviour_figures = Vec::new();
     let (behaviours, behaviour_group) = subject.hostile_behaviours();
-    let mut benign_alarms: Vec<Vec<[u64; FALSE_ALARM_RATES.len()]>> = Vec::new();
-    for opinion in opinions {
+    let of = |opinion: &Opinion| {
         let ranked = Ranked::new(&opinion.scores);
         let skills = ranked.skill(&class_group, CLASSES.len() - 1, None);
         let (all, by_class) = figures(&ranked, &class_group, CLASSES.len() - 1, &bootstrap, options);
         let (_, by_behaviour) = figures(&ranked, &behaviour_group, behaviours.len(), &bootstrap, options);
-        overall.push(subject.overall(opinion, &ranked, &class_group, all, &skills.groups, skills.thresholds));
-        class_figures.push(by_class);
-        behaviour_figures.push(by_behaviour);
-        benign_alarms.push(subject.benign_alarms(opinion, skills.thresholds));
-    }
+        OfDetector {
+            overall: subject.overall(opinion, &ranked, &class_group, all, &skills.groups, skills.thresholds),
+            by_class,
+            by_behaviour,
+            by_source: subject.of_sources(opinion, options),
+            benign_alarms: subject.benign_alarms(opinion, skills.thresholds),
+            episodes: subject.episodes(opinion),
+        }
+    };
+    // Each thread takes every n-th opinion; detectors cost about the same.
+    let threads = options.threads.clamp(1, opinions.len().max(1));
+    let mut detectors: Vec<OfDetector> = std::thread::scope(|scope| {
+        let mut running = Vec::with_capacity(threads);
+        for thread in 0..threads {
+            let of = &of;
+            let opinions = opinions.iter().skip(thread).step_by(threads);
+            running.push(scope.spawn(move || opinions.map(of).collect::<Vec<_>>()));
+        }
+        let join = |thread: std::thread::ScopedJoinHandle<'_, Vec<OfDetector>>| match thread.join() {
+            Ok(done) => done.into_iter(),
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        let mut done: Vec<_> = running.into_iter().map(join).collect();
+        (0..opinions.len()).filter_map(|at| done[at % threads].next()).collect()
+    });
 
     let by_class = (1..CLASSES.len())
         .filter_map(|class| {
             let flows = class_group.iter().filter(|group| usize::from(**group) == class).count() as u64;
             let groups = bootstrap.clusters(class as u16);
             let name = CLASSES[class].to_owned();
-            (flows > 0)
-                .then(|| Line::new(name, class, flows, groups, class_figures.iter().map(|it| it[class - 1])))
+            (flows > 0).then(|| {
+                Line::new(name, class, flows, groups, detectors.iter().map(|it| it.by_class[class - 1]))
+            })
         })
         .collect();
     let by_behaviour = behaviours
@@ -370,7 +389,7 @@ pub fn evaluate(table: &Table, rows: &[u32], opinions: &[Opinion], options: Opti
         .enumerate()
         .map(|(at, behaviour)| {
             let name = table.behaviour.all()[behaviour.number as usize].clone();
-            let figures = behaviour_figures.iter().map(|figures| figures[at]);
+            let figures = detectors.iter().map(|it| it.by_behaviour[at]);
             Line::new(name, usize::from(behaviour.class), behaviour.flows, behaviour.groups, figures)
         })
         .collect();
@@ -384,12 +403,12 @@ pub fn evaluate(table: &Table, rows: &[u32], opinions: &[Opinion], options: Opti
         flows: rows.len() as u64,
         benign: class_group.iter().filter(|group| **group == 0).count() as u64,
         extent: subject.extent(),
-        overall,
         by_class,
-        by_source: subject.by_source(opinions, options),
+        by_source: subject.by_source(&detectors),
         by_behaviour,
-        benign_behaviours: subject.benign_behaviours(&benign_alarms),
-        episodes: subject.episodes(opinions),
+        benign_behaviours: subject.benign_behaviours(&detectors),
+        episodes: detectors.iter_mut().map(|it| std::mem::take(&mut it.episodes)).collect(),
+        overall: detectors.into_iter().map(|it| it.overall).collect(),
         incidents: None,
         trials: Vec::new(),
     };
@@ -447,6 +466,17 @@ fn figures(
     });
     let all = each.next().expect("all flows come first");
     (all, each.collect())
+}
+
+/// Everything about one detector.
+struct OfDetector {
+    overall: Overall,
+    by_class: Vec<Figures>,
+    by_behaviour: Vec<Figures>,
+    by_source: Vec<(Figures, Vec<SourcePoint>)>,
+    /// By behaviour of the table.
+    benign_alarms: Vec<[u64; FALSE_ALARM_RATES.len()]>,
+    episodes: EpisodeFigures,
 }
 
 /// Rows of a table that are judged.
@@ -602,58 +632,73 @@ impl<'a> Subject<'a> {
         per_second(benign, &self.spans(|_| true))
     }
 
-    fn by_source(&self, opinions: &[Opinion], options: Options) -> Vec<SourceLine> {
-        let table = self.table;
+    /// Places of the flows of each network, by its name.
+    fn sources(&self) -> BTreeMap<&str, Vec<usize>> {
         let mut places: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for place in 0..self.rows.len() {
-            places.entry(table.source.name(self.row(place))).or_default().push(place);
+            places.entry(self.table.source.name(self.row(place))).or_default().push(place);
         }
         places
-            .into_iter()
-            .map(|(name, places)| {
-                let hostile: Vec<u16> =
-                    places.iter().map(|place| u16::from(table.hostile[self.row(*place)])).collect();
-                let attacks = hostile.iter().filter(|group| **group == 1).count() as u64;
-                let benign = places.len() as u64 - attacks;
-                let source = table.source.id(self.row(places[0]));
-                let spans = self.spans(|row| table.source.id(row) == source);
-                let benign_flows_per_s = per_second(benign as usize, &spans);
-                let bootstrap = self.bootstrap(&places, options);
-                let of = |opinion: &Opinion| {
-                    let scores: Vec<f32> = places.iter().map(|place| opinion.scores[*place]).collect();
-                    figures(&Ranked::new(&scores), &hostile, 1, &bootstrap, options).0
-                };
-                let points = |opinion: &Opinion| {
-                    let points = opinion
-                        .points
-                        .iter()
-                        .flat_map(|points| Points::NAMES.into_iter().zip(points.scores()));
-                    let at = |(point, score): (&'static str, f32)| {
-                        let mut called = [0u64; 2];
-                        for (place, hostile) in places.iter().zip(&hostile) {
-                            called[usize::from(*hostile)] += u64::from(opinion.scores[*place] >= score);
-                        }
-                        let rate = share(called[0], benign);
-                        SourcePoint {
-                            point,
-                            false_alarm_rate: rate,
-                            false_alarms_per_day: rate.unwrap_or(0.0) * benign_flows_per_s * SECONDS_PER_DAY,
-                            recall: share(called[1], attacks),
-                        }
-                    };
-                    points.map(at).collect()
-                };
-                SourceLine {
-                    name: name.to_owned(),
-                    benign,
-                    hostile: attacks,
-                    hours: hours(&spans),
-                    benign_flows_per_s,
-                    figures: opinions.iter().map(of).collect(),
-                    points: opinions.iter().map(points).collect(),
+    }
+
+    /// Benign flows at places, and all of them.
+    fn benign_of(&self, places: &[usize]) -> (u64, u64) {
+        let benign = places.iter().filter(|place| !self.table.hostile[self.row(**place)]).count() as u64;
+        (benign, places.len() as u64)
+    }
+
+    /// Benign flows a second and the spans of the runs of the network at `places`.
+    fn pace(&self, places: &[usize]) -> (f64, f64) {
+        let source = self.table.source.id(self.row(places[0]));
+        let spans = self.spans(|row| self.table.source.id(row) == source);
+        (per_second(self.benign_of(places).0 as usize, &spans), hours(&spans))
+    }
+
+    /// A detector in each network, in the order of [`Subject::sources`].
+    fn of_sources(&self, opinion: &Opinion, options: Options) -> Vec<(Figures, Vec<SourcePoint>)> {
+        let of = |places: Vec<usize>| {
+            let hostile: Vec<u16> =
+                places.iter().map(|place| u16::from(self.table.hostile[self.row(*place)])).collect();
+            let (benign, all) = self.benign_of(&places);
+            let (benign_flows_per_s, _) = self.pace(&places);
+            let bootstrap = self.bootstrap(&places, options);
+            let scores: Vec<f32> = places.iter().map(|place| opinion.scores[*place]).collect();
+            let figures = figures(&Ranked::new(&scores), &hostile, 1, &bootstrap, options).0;
+            let at = |(point, score): (&'static str, f32)| {
+                let mut called = [0u64; 2];
+                for (other, hostile) in scores.iter().zip(&hostile) {
+                    called[usize::from(*hostile)] += u64::from(*other >= score);
                 }
-            })
-            .collect()
+                let rate = share(called[0], benign);
+                SourcePoint {
+                    point,
+                    false_alarm_rate: rate,
+                    false_alarms_per_day: rate.unwrap_or(0.0) * benign_flows_per_s * SECONDS_PER_DAY,
+                    recall: share(called[1], all - benign),
+                }
+            };
+            let points =
+                opinion.points.iter().flat_map(|points| Points::NAMES.into_iter().zip(points.scores()));
+            (figures, points.map(at).collect())
+        };
+        self.sources().into_values().map(of).collect()
+    }
+
+    fn by_source(&self, detectors: &[OfDetector]) -> Vec<SourceLine> {
+        let line = |(at, (name, places)): (usize, (&str, Vec<usize>))| {
+            let (benign, all) = self.benign_of(&places);
+            let (benign_flows_per_s, hours) = self.pace(&places);
+            SourceLine {
+                name: name.to_owned(),
+                benign,
+                hostile: all - benign,
+                hours,
+                benign_flows_per_s,
+                figures: detectors.iter().map(|it| it.by_source[at].0).collect(),
+                points: detectors.iter().map(|it| it.by_source[at].1.clone()).collect(),
+            }
+        };
+        self.sources().into_iter().enumerate().map(line).collect()
     }
 
     /// Benign flows called hostile at each threshold, by behaviour of the table.
@@ -672,7 +717,7 @@ impl<'a> Subject<'a> {
         alarms
     }
 
-    fn benign_behaviours(&self, alarms: &[Vec<[u64; FALSE_ALARM_RATES.len()]>]) -> Vec<BenignLine> {
+    fn benign_behaviours(&self, detectors: &[OfDetector]) -> Vec<BenignLine> {
         let names: &Names = &self.table.behaviour;
         let mut flows = vec![0u64; names.all().len()];
         for row in self.rows().filter(|row| !self.table.hostile[*row]) {
@@ -685,7 +730,7 @@ impl<'a> Subject<'a> {
             .map(|(number, flows)| BenignLine {
                 name: names.all()[number].clone(),
                 flows,
-                false_alarms: alarms.iter().map(|by_behaviour| by_behaviour[number]).collect(),
+                false_alarms: detectors.iter().map(|it| it.benign_alarms[number]).collect(),
             })
             .collect();
         let first = |line: &BenignLine| line.false_alarms.first().copied().unwrap_or_default();
@@ -696,37 +741,34 @@ impl<'a> Subject<'a> {
         lines
     }
 
-    fn episodes(&self, opinions: &[Opinion]) -> Vec<EpisodeFigures> {
+    fn episodes(&self, opinion: &Opinion) -> EpisodeFigures {
+        let Some(points) = opinion.points else { return EpisodeFigures::default() };
         let episodes = Episode::of(self.table, self.rows);
-        let of = |opinion: &Opinion| {
-            let Some(points) = opinion.points else { return EpisodeFigures::default() };
-            let noticing = |keep: &dyn Fn(&Episode) -> bool| {
-                let mut noticing = Noticing::default();
-                let (mut after_s, mut flows_before) = (Vec::new(), Vec::new());
-                for episode in episodes.iter().filter(|episode| keep(episode)) {
-                    noticing.episodes += 1;
-                    let noticed = episode.noticed(self.table, self.rows, &opinion.scores, points.detect);
-                    if let Some(noticed) = noticed {
-                        noticing.noticed += 1;
-                        after_s.push(noticed.after_s);
-                        flows_before.push(noticed.flows_before as f64);
-                    }
+        let noticing = |keep: &dyn Fn(&Episode) -> bool| {
+            let mut noticing = Noticing::default();
+            let (mut after_s, mut flows_before) = (Vec::new(), Vec::new());
+            for episode in episodes.iter().filter(|episode| keep(episode)) {
+                noticing.episodes += 1;
+                let noticed = episode.noticed(self.table, self.rows, &opinion.scores, points.detect);
+                if let Some(noticed) = noticed {
+                    noticing.noticed += 1;
+                    after_s.push(noticed.after_s);
+                    flows_before.push(noticed.flows_before as f64);
                 }
-                noticing.median_s = quantile(&mut after_s, 0.5);
-                noticing.ninth_decile_s = quantile(&mut after_s, 0.9);
-                noticing.median_flows_before = quantile(&mut flows_before, 0.5);
-                noticing
-            };
-            let by_class = (1..CLASSES.len() as u8).map(|class| {
-                (CLASSES[usize::from(class)].to_owned(), noticing(&|episode| episode.class == class))
-            });
-            EpisodeFigures {
-                all: noticing(&|_| true),
-                large: noticing(&|episode| episode.flows.len() >= WORTH_AN_INCIDENT),
-                by_class: by_class.filter(|(_, noticing)| noticing.episodes > 0).collect(),
             }
+            noticing.median_s = quantile(&mut after_s, 0.5);
+            noticing.ninth_decile_s = quantile(&mut after_s, 0.9);
+            noticing.median_flows_before = quantile(&mut flows_before, 0.5);
+            noticing
         };
-        opinions.iter().map(of).collect()
+        let by_class = (1..CLASSES.len() as u8).map(|class| {
+            (CLASSES[usize::from(class)].to_owned(), noticing(&|episode| episode.class == class))
+        });
+        EpisodeFigures {
+            all: noticing(&|_| true),
+            large: noticing(&|episode| episode.flows.len() >= WORTH_AN_INCIDENT),
+            by_class: by_class.filter(|(_, noticing)| noticing.episodes > 0).collect(),
+        }
     }
 }
 
@@ -765,7 +807,7 @@ fn false_alarm_rate(confusion: &Confusion) -> Option<f64> {
     share(benign - confusion.count(0, 0), benign)
 }
 
-fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+pub(crate) fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (count, sum) = values.fold((0u32, 0.0), |(count, sum), value| (count + 1, sum + value));
     (count > 0).then(|| sum / f64::from(count))
 }
@@ -904,7 +946,7 @@ mod tests {
     #[test]
     fn intervals_hold_the_figure_and_follow_the_seed() {
         let (table, rows, opinions) = sample();
-        let options = Options { rounds: 50, seed: 1 };
+        let options = Options { rounds: 50, seed: 1, threads: 1 };
         let evaluation = evaluate(&table, &rows, &opinions, options);
         for line in &evaluation.by_class {
             for figures in &line.figures {
@@ -924,6 +966,12 @@ mod tests {
             text(&evaluation),
             text(&evaluate(&table, &rows, &opinions, Options { seed: 2, ..options }))
         );
+        for threads in [2, 8] {
+            assert_eq!(
+                text(&evaluation),
+                text(&evaluate(&table, &rows, &opinions, Options { threads, ..options }))
+            );
+        }
     }
 
     #[test]

@@ -4,6 +4,9 @@
 //! comes first. Windows and scaling are those of live scoring. Detectors that see one flow at a time get the same windows:
 //! what they say of a flow does not depend on them.
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tapline_score::calibration::fit_temperature;
 use tapline_score::manifest::{DetectorKind, Manifest};
 use tapline_score::scaler::Scaler;
@@ -60,48 +63,137 @@ pub fn judge(
     voters: &mut [Voter],
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Logits, TrainError> {
-    let names: Vec<&str> = table.inputs.iter().map(String::as_str).collect();
-    let scaler = Scaler::new(&manifest.inputs, &names)
-        .map_err(|unknown| TrainError::Data { reason: format!("the table has no {unknown}") })?;
-    let classes = manifest.classes.len();
-    let mut all: Vec<(String, f32, Vec<f32>)> = voters
-        .iter()
-        .map(|voter| (voter.name.clone(), voter.vote, vec![0.0; rows.len() * classes]))
-        .collect();
+    let scaler = scaler(table, manifest)?;
     let windows = Windows::of(table, rows, &manifest.window);
-    let mut batch = WindowBatch::new(scaler.width());
-    let (mut judged, mut places) = (Vec::new(), Vec::new());
-    let mut logits = Vec::new();
-    let mut done = 0;
-    for window in 0..windows.len() {
-        let steps = windows.steps(window);
-        let before = batch.steps() + steps.len() - windows.fresh(window);
-        batch.lengths.push(steps.len());
-        for row in steps {
-            scaler.scale(table.row(*row as usize), &mut batch.inputs);
+    let work = Work { table, rows, scaler: &scaler, windows: &windows, classes: manifest.classes.len() };
+    let parts = [work.judge(0..windows.len(), voters, &mut |done| progress(done, windows.all_steps()))?];
+    Ok(work.logits(voters, &parts))
+}
+
+/// As [`judge`], a thread for each of the teams; a team is a set of the same detectors with memory of its own. What comes
+/// out does not depend on their number.
+///
+/// # Errors
+///
+/// As [`judge`]; if there is no team.
+pub fn judge_in_teams(
+    table: &Table,
+    rows: &[u32],
+    manifest: &Manifest,
+    teams: &mut [Vec<Voter>],
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Logits, TrainError> {
+    let scaler = scaler(table, manifest)?;
+    let windows = Windows::of(table, rows, &manifest.window);
+    let work = Work { table, rows, scaler: &scaler, windows: &windows, classes: manifest.classes.len() };
+    let share = windows.len().div_ceil(teams.len().max(1));
+    let done = AtomicUsize::new(0);
+    let parts = std::thread::scope(|scope| {
+        let mut threads = Vec::with_capacity(teams.len());
+        for (number, team) in teams.iter_mut().enumerate() {
+            let (work, windows, done) = (&work, &windows, &done);
+            threads.push(scope.spawn(move || {
+                let range = (number * share).min(windows.len())..((number + 1) * share).min(windows.len());
+                let mut before = 0;
+                work.judge(range, team, &mut |steps| {
+                    let all = done.fetch_add(steps - before, Ordering::Relaxed) + steps - before;
+                    before = steps;
+                    progress(all, windows.all_steps());
+                })
+            }));
         }
-        for (at, row) in windows.judged(window).iter().enumerate() {
-            judged.push(before + at);
-            places.push(rows.binary_search(row).expect("windows are made of these rows"));
-        }
-        if batch.inputs.len() < BATCH_STEPS * scaler.width() && window + 1 < windows.len() {
-            continue;
-        }
-        for (voter, (_, _, kept)) in voters.iter_mut().zip(&mut all) {
-            logits.clear();
-            voter.detector.logits(&batch, &mut logits)?;
-            for (step, place) in judged.iter().zip(&places) {
-                kept[place * classes..(place + 1) * classes]
-                    .copy_from_slice(&logits[step * classes..(step + 1) * classes]);
+        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<Part, TrainError>>| match thread.join() {
+            Ok(part) => part,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        threads.into_iter().map(join).collect::<Result<Vec<Part>, TrainError>>()
+    })?;
+    let Some(team) = teams.first() else {
+        return Err(TrainError::Data { reason: "nobody is there to judge".to_owned() });
+    };
+    Ok(work.logits(team, &parts))
+}
+
+fn scaler(table: &Table, manifest: &Manifest) -> Result<Scaler, TrainError> {
+    let names: Vec<&str> = table.inputs.iter().map(String::as_str).collect();
+    Scaler::new(&manifest.inputs, &names)
+        .map_err(|unknown| TrainError::Data { reason: format!("the table does not have it: {unknown}") })
+}
+
+/// Windows to be judged.
+struct Work<'a> {
+    table: &'a Table,
+    rows: &'a [u32],
+    scaler: &'a Scaler,
+    windows: &'a Windows,
+    classes: usize,
+}
+
+/// Logits of some rows, by their places in the list of rows.
+struct Part {
+    places: Vec<usize>,
+    /// By detector.
+    logits: Vec<Vec<f32>>,
+}
+
+impl Work<'_> {
+    fn judge(
+        &self,
+        range: Range<usize>,
+        voters: &mut [Voter],
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Part, TrainError> {
+        let classes = self.classes;
+        let mut part = Part { places: Vec::new(), logits: vec![Vec::new(); voters.len()] };
+        let mut batch = WindowBatch::new(self.scaler.width());
+        // Steps of the batch that are judged, in its order.
+        let mut judged = Vec::new();
+        let mut logits = Vec::new();
+        let mut done = 0;
+        let last = range.end;
+        for window in range {
+            let steps = self.windows.steps(window);
+            let before = batch.steps() + steps.len() - self.windows.fresh(window);
+            batch.lengths.push(steps.len());
+            for row in steps {
+                self.scaler.scale(self.table.row(*row as usize), &mut batch.inputs);
             }
+            for (at, row) in self.windows.judged(window).iter().enumerate() {
+                judged.push(before + at);
+                part.places.push(self.rows.binary_search(row).expect("windows are made of these rows"));
+            }
+            if batch.inputs.len() < BATCH_STEPS * self.scaler.width() && window + 1 < last {
+                continue;
+            }
+            for (voter, kept) in voters.iter_mut().zip(&mut part.logits) {
+                logits.clear();
+                voter.detector.logits(&batch, &mut logits)?;
+                for step in &judged {
+                    kept.extend_from_slice(&logits[step * classes..(step + 1) * classes]);
+                }
+            }
+            done += batch.steps();
+            progress(done);
+            batch.clear();
+            judged.clear();
         }
-        done += batch.lengths.iter().sum::<usize>();
-        progress(done, windows.all_steps());
-        batch.clear();
-        judged.clear();
-        places.clear();
+        Ok(part)
     }
-    Ok(Logits { classes, voters: all })
+
+    /// Puts the parts together, in the order of rows.
+    fn logits(&self, voters: &[Voter], parts: &[Part]) -> Logits {
+        let classes = self.classes;
+        let of = |(voter, Voter { name, vote, .. }): (usize, &Voter)| {
+            let mut all = vec![0.0; self.rows.len() * classes];
+            for part in parts {
+                for (place, logits) in part.places.iter().zip(part.logits[voter].chunks_exact(classes)) {
+                    all[place * classes..(place + 1) * classes].copy_from_slice(logits);
+                }
+            }
+            (name.clone(), *vote, all)
+        };
+        Logits { classes, voters: voters.iter().enumerate().map(of).collect() }
+    }
 }
 
 impl Logits {
@@ -277,6 +369,22 @@ mod tests {
         for row in [5, 6, 8, 9] {
             assert!((of_first[(row - 5) * 3 + 1] - row as f32).abs() < 1e-6);
         }
+    }
+
+    #[test]
+    fn teams_agree_with_one() {
+        let (table, manifest) = small();
+        let rows: Vec<u32> = (3..40).collect();
+        let one = judge(&table, &rows, &manifest, &mut voters(), &mut |_, _| {}).unwrap();
+        for count in [1, 2, 7] {
+            let mut teams: Vec<Vec<Voter>> = (0..count).map(|_| voters()).collect();
+            let told = AtomicUsize::new(0);
+            let progress = |done: usize, of: usize| assert!(told.fetch_max(done, Ordering::Relaxed) <= of);
+            let many = judge_in_teams(&table, &rows, &manifest, &mut teams, &progress).unwrap();
+            assert_eq!(one.voters, many.voters);
+            assert!(told.into_inner() >= rows.len());
+        }
+        assert!(judge_in_teams(&table, &rows, &manifest, &mut [], &|_, _| {}).is_err());
     }
 
     #[test]

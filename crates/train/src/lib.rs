@@ -42,6 +42,11 @@ pub mod episodes;
 pub mod evaluation;
 pub mod incidents;
 
+pub mod public_tables;
+pub mod quick;
+pub mod sanity;
+pub mod trials;
+
 mod chart;
 mod number_text;
 pub mod report_html;

@@ -651,7 +651,7 @@ mod tests {
 
     fn page() -> String {
         let (table, rows, opinions) = sample();
-        let mut evaluation = evaluate(&table, &rows, &opinions, Options { rounds: 20, seed: 1 });
+        let mut evaluation = evaluate(&table, &rows, &opinions, Options { rounds: 20, ..Options::default() });
         evaluation.incidents = Some(incidents(&table, &rows, &opinions[0], &manifest(2.0, 3.5, 12.0)));
         evaluation.about.insert("model".to_owned(), "<default>&".to_owned());
         evaluation.trials.push(Trial {

@@ -325,22 +325,22 @@ pub(crate) fn trial_figure(value: Option<f64>) -> String {
 }
 
 /// Columns as wide as their widest cell, the first to the left, the others to the right.
-struct TextTable {
+pub(crate) struct TextTable {
     title: String,
     rows: Vec<Vec<String>>,
 }
 
 impl TextTable {
-    fn new<T: Into<String>>(title: &str, heads: impl IntoIterator<Item = T>) -> Self {
+    pub(crate) fn new<T: Into<String>>(title: &str, heads: impl IntoIterator<Item = T>) -> Self {
         Self { title: title.to_owned(), rows: vec![heads.into_iter().map(Into::into).collect()] }
     }
 
-    fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 
     /// Nothing at all without rows.
-    fn render(&self, out: &mut String) {
+    pub(crate) fn render(&self, out: &mut String) {
         if self.rows.len() < 2 {
             return;
         }
@@ -380,7 +380,7 @@ mod tests {
     #[test]
     fn every_table_is_there_and_no_line_is_too_long() {
         let (table, rows, opinions) = sample();
-        let mut evaluation = evaluate(&table, &rows, &opinions, Options { rounds: 10, seed: 1 });
+        let mut evaluation = evaluate(&table, &rows, &opinions, Options { rounds: 10, ..Options::default() });
         evaluation.incidents = Some(incidents(&table, &rows, &opinions[0], &manifest(2.0, 3.5, 12.0)));
         evaluation.about.insert("model".to_owned(), "default-1f2e3d4c".to_owned());
         evaluation.trials.push(Trial {
