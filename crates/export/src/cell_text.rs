@@ -7,6 +7,14 @@ use tapline_record::Timestamp;
 
 use crate::number_text::push_int;
 
+/// An instant as rows show it: RFC 3339 in UTC with six digits of fraction.
+#[must_use]
+pub fn time_text(time: Timestamp) -> String {
+    let mut out = Vec::with_capacity(27);
+    push_time(&mut out, time);
+    String::from_utf8(out).unwrap_or_default()
+}
+
 /// Appends an instant as RFC 3339 in UTC with six digits of fraction: `2023-11-14T22:13:20.123456Z`.
 ///
 /// Years that RFC 3339 cannot write get a sign and as many digits as they need, as ISO 8601 allows.

@@ -54,6 +54,7 @@ fn push_other_cell(out: &mut Vec<u8>, cell: &Cell) {
         Cell::Null | Cell::Int(_) | Cell::Float(_) => {}
         Cell::Name(text) => push_text(out, text),
         Cell::Text(text) => push_text(out, text.as_str()),
+        Cell::Names(names) => push_text(out, &names.as_slice().join(" ")),
         Cell::Ip(ip) => push_ip(out, *ip),
         Cell::Time(time) => push_time(out, *time),
         Cell::IntList(list) => {
@@ -174,6 +175,7 @@ mod tests {
                         }
                         Cell::Name(text) => field == text,
                         Cell::Text(text) => field == text.as_str(),
+                        Cell::Names(names) => *field == names.as_slice().join(" "),
                         Cell::Ip(ip) => field.parse() == Ok(ip),
                         Cell::Time(_) => field.ends_with('Z'),
                         Cell::IntList(list) => {

@@ -80,6 +80,7 @@ pub mod error;
 #[cfg(test)]
 mod test_rows;
 
+pub use cell_text::time_text;
 pub use error::{ExportError, Whole};
 pub use format::{Format, UnknownFormat};
 pub use number_text::NumberText;

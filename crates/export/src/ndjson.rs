@@ -83,6 +83,7 @@ fn push_other_cell(out: &mut Vec<u8>, cell: &Cell) {
         Cell::Null | Cell::Int(_) | Cell::Float(_) => out.extend_from_slice(b"null"),
         Cell::Name(text) => push_string(out, text),
         Cell::Text(text) => push_string(out, text.as_str()),
+        Cell::Names(names) => push_string(out, &names.as_slice().join(" ")),
         Cell::Ip(ip) => {
             out.push(b'"');
             push_ip(out, *ip);
@@ -200,6 +201,7 @@ mod tests {
                         }
                         Cell::Name(text) => value.as_str() == Some(text),
                         Cell::Text(text) => value.as_str() == Some(text.as_str()),
+                        Cell::Names(names) => value.as_str() == Some(&names.as_slice().join(" ")),
                         Cell::Ip(ip) => value.as_str().unwrap().parse() == Ok(ip),
                         Cell::Time(_) => value.as_str().unwrap().ends_with('Z'),
                         Cell::IntList(list) => {

@@ -227,6 +227,7 @@ impl ColumnBuffer {
                 match cell {
                     Cell::Name(text) => bytes.extend_from_slice(text.as_bytes()),
                     Cell::Text(text) => bytes.extend_from_slice(text.as_str().as_bytes()),
+                    Cell::Names(names) => bytes.extend_from_slice(names.as_slice().join(" ").as_bytes()),
                     Cell::Ip(ip) => push_ip(bytes, *ip),
                     _ => return None,
                 }

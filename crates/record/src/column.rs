@@ -54,6 +54,8 @@ pub enum Cell {
     Name(&'static str),
     /// Text made for the row.
     Text(ShortText),
+    /// A few names known at build time: text, with one space between them.
+    Names(Names),
     /// IP address.
     Ip(IpAddr),
     /// Instant.
@@ -127,6 +129,41 @@ impl ShortText {
 impl Default for ShortText {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// At most three names, inline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    len: u8,
+    names: [&'static str; Self::CAPACITY],
+}
+
+impl Names {
+    /// The most names.
+    pub const CAPACITY: usize = 3;
+
+    /// The list of `names`; those beyond the capacity are left out.
+    #[must_use]
+    pub fn collect(names: impl Iterator<Item = &'static str>) -> Self {
+        let mut list = Self::default();
+        for (slot, name) in list.names.iter_mut().zip(names) {
+            *slot = name;
+            list.len += 1;
+        }
+        list
+    }
+
+    /// The names.
+    #[must_use]
+    pub fn as_slice(&self) -> &[&'static str] {
+        &self.names[..usize::from(self.len)]
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 }
 

@@ -23,7 +23,7 @@ pub mod cic_version;
 pub mod column;
 
 pub use cic_version::CicVersion;
-pub use column::{Cell, Column, IntList, ShortText};
+pub use column::{Cell, Column, IntList, Names, ShortText};
 pub use flow_key::{Direction, Endpoint, FlowKey, KeyRules};
 pub use flow_record::{EndReason, FlowHead, FlowRecord};
 pub use frame::Frame;
