@@ -67,7 +67,8 @@ impl<'a> Kind<'a> {
         let unlog = value.abs().exp_m1();
         match self {
             Self::Count("packets/s") => format!("{}/s", number(unlog)),
-            Self::Count(_) => number(unlog),
+            // Counts that fade, and estimates, are not whole.
+            Self::Count(_) => format!("{unlog:.0}"),
             Self::Bytes => format!("{}{}", if value < 0.0 { "-" } else { "" }, bytes(unlog)),
             Self::BytesPerSecond => format!("{}/s", bytes(unlog)),
             Self::Seconds { per_second } => seconds(unlog / per_second),
