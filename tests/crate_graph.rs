@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 const PICTURE: &[(&str, &[&str])] = &[
-    ("tapline", &["capture", "dataset", "export", "features", "flow", "label", "packet", "record"]),
+    ("tapline", &["capture", "dataset", "export", "features", "flow", "label", "packet", "record", "score"]),
     ("tapline-capture", &["record"]),
     ("tapline-dataset", &["label", "record"]),
     ("tapline-export", &["record"]),
@@ -13,6 +13,8 @@ const PICTURE: &[(&str, &[&str])] = &[
     ("tapline-label", &["record"]),
     ("tapline-packet", &["record"]),
     ("tapline-record", &[]),
+    ("tapline-score", &[]),
+    ("tapline-train", &["score"]),
     ("tapline-wire", &[]),
 ];
 

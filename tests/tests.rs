@@ -15,5 +15,6 @@ mod determinism;
 mod label;
 mod model;
 mod oracle;
+mod scoring;
 mod shared_corpora;
 mod testbed;

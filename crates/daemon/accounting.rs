@@ -16,6 +16,7 @@ use tapline_record::{EndReason, Timestamp};
 use crate::exporter::Exported;
 use crate::flow_worker::WorkerReport;
 use crate::labels::LabelStats;
+use crate::scoring::ScoringStats;
 use crate::version;
 
 /// What the reader counted.
@@ -52,6 +53,9 @@ pub(crate) struct Stats {
     /// With `--truth` or `--rules`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) labels: Option<LabelStats>,
+    /// With `--model`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) scoring: Option<ScoringStats>,
     pub(crate) wall_s: f64,
 }
 
@@ -167,6 +171,7 @@ impl Stats {
                 output_bytes: exported.output_bytes,
             },
             labels: exported.labels,
+            scoring: exported.scoring.map(ScoringStats::from),
             wall_s,
         }
     }

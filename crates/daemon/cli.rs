@@ -129,9 +129,28 @@ pub(crate) struct ReplayArgs {
     #[command(flatten)]
     pub(crate) truth: TruthArgs,
 
+    #[command(flatten)]
+    pub(crate) scoring: ScoringArgs,
+
     /// No progress and no summary on standard error
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+/// Verdicts and alerts.
+#[derive(Debug, Args)]
+pub(crate) struct ScoringArgs {
+    /// Judge every flow with the model in this directory (tapline-1): rows get its verdict behind their columns
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+
+    /// Write alerts as lines of JSON to this file, or - for standard output if rows go elsewhere
+    #[arg(long, value_name = "FILE|-", requires = "model")]
+    pub(crate) alerts: Option<PathBuf>,
+
+    /// Exit with 3 if there was an alert
+    #[arg(long, requires = "model")]
+    pub(crate) fail_on_alert: bool,
 }
 
 /// What is known about the traffic. See docs/labels.md.
@@ -277,6 +296,7 @@ const EXIT_CODES: &str = "\
 EXIT CODES:
   0   done; every packet is accounted for
   2   the command line is wrong
+  3   there was an alert, with --fail-on-alert
   65  the input is damaged or holds nothing that could be decoded; whole packets were processed
   66  the input is missing or unreadable
   69  this build lacks what the command needs
@@ -291,6 +311,7 @@ EXAMPLES:
   tapline replay --schema cic-gints -o - traffic.pcap
   tapline replay --filter 'tcp port 443' --format ndjson captures/
   tapline replay --truth truth.csv -o labelled.parquet captures/
+  tapline replay --model models/default --alerts alerts.ndjson -o flows.csv traffic.pcap
   zcat traffic.pcap.gz | tapline replay --stats stats.json -o flows.csv -
 
 OUTPUT:

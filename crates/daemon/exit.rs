@@ -16,6 +16,8 @@ pub(crate) struct Failure {
 pub(crate) enum Code {
     /// EX_USAGE by sysexits is 64; clap and most tools say 2.
     Usage = 2,
+    /// There was an alert, and `--fail-on-alert` asked to be told so. No sysexits code: nothing went wrong.
+    Alert = 3,
     /// EX_DATAERR: the input is not what it should be.
     Data = 65,
     /// EX_NOINPUT: the input is not there or not readable.

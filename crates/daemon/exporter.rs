@@ -1,18 +1,22 @@
 //! The last stage: ended flows become rows.
 //!
-//! In: flows in the order of rows, from one worker or merged from several, and the truth about them if there is any.
-//! Out: the row writer's bytes, and the counts that the accounts are checked against: the exporter counts packets from
-//! the flows themselves.
+//! In: flows in the order of rows, from one worker or merged from several, with their verdicts if a model judged them, and the
+//! truth about them if there is any. Out: the row writer's bytes, and the counts that the accounts are checked against: the
+//! exporter counts packets from the flows themselves.
 
 use tapline_export::{ExportError, RowWriter};
+use tapline_flow::SortKey;
 use tapline_label::Endpoints;
-use tapline_record::{EndReason, FlowRecord};
+use tapline_record::{EndReason, FlowRecord, Timestamp};
 
 use crate::labels::{LabelCells, LabelStats, Labeller};
+use crate::pipeline::Stage;
+use crate::row_tail::{RowTail, VerdictCells};
+use crate::scoring::ScoringReport;
 use crate::talkers::Talkers;
 
-/// A writer of flows; the labels are its tail, which has no columns where there is no truth.
-pub(crate) type FlowRows<S> = RowWriter<FlowRecord<S>, Option<LabelCells>>;
+/// A writer of flows and what is known of them.
+pub(crate) type FlowRows<S> = RowWriter<FlowRecord<S>, RowTail>;
 
 pub(crate) struct Exporter<S: 'static> {
     /// `None` with `--format none`.
@@ -30,6 +34,7 @@ pub(crate) struct Exported {
     pub(crate) output_bytes: u64,
     pub(crate) talkers: Talkers,
     pub(crate) labels: Option<LabelStats>,
+    pub(crate) scoring: Option<ScoringReport>,
 }
 
 impl<S> Exporter<S> {
@@ -38,7 +43,11 @@ impl<S> Exporter<S> {
     }
 
     #[inline]
-    pub(crate) fn write(&mut self, flow: &FlowRecord<S>) -> Result<(), ExportError> {
+    pub(crate) fn write(
+        &mut self,
+        flow: &FlowRecord<S>,
+        verdict: Option<VerdictCells>,
+    ) -> Result<(), ExportError> {
         self.exported.flows += 1;
         self.exported.packets += u64::from(flow.head.packets);
         self.exported.by_reason[flow.head.end_reason as usize] += 1;
@@ -48,13 +57,13 @@ impl<S> Exporter<S> {
             label.map(LabelCells::from)
         });
         match &mut self.rows {
-            Some(rows) => rows.write_with(flow, &label),
+            Some(rows) => rows.write_with(flow, &RowTail { verdict, label }),
             None => Ok(()),
         }
     }
 
     /// Flushes; the output is whole afterwards.
-    pub(crate) fn close(mut self) -> Result<Exported, ExportError> {
+    pub(crate) fn finish(mut self) -> Result<Exported, ExportError> {
         if let Some(mut rows) = self.rows {
             rows.flush()?;
             self.exported.output_bytes = rows.bytes();
@@ -62,5 +71,22 @@ impl<S> Exporter<S> {
         }
         self.exported.labels = self.labeller.map(|labeller| labeller.stats());
         Ok(self.exported)
+    }
+}
+
+impl<S: Send> Stage<S> for Exporter<S> {
+    const NEEDS_A_THREAD: bool = false;
+
+    #[inline]
+    fn flow(&mut self, _: SortKey, flow: &FlowRecord<S>) -> anyhow::Result<()> {
+        Ok(self.write(flow, None)?)
+    }
+
+    fn tick(&mut self, _: Timestamp) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn close(self) -> anyhow::Result<Exported> {
+        Ok(self.finish()?)
     }
 }

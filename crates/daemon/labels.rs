@@ -17,6 +17,7 @@ use tapline_record::{Cell, Column, ShortText};
 
 use crate::cli::TruthArgs;
 use crate::exit::{Code, Failure};
+use crate::row_tail::RowTail;
 
 /// Rules are written by hand; more than this is a mistake of file names.
 const RULES_BYTES_MAX: u64 = 64 << 20;
@@ -196,68 +197,68 @@ impl From<Label<'_>> for LabelCells {
     }
 }
 
-/// The columns that follow those of the schema.
-pub(crate) const LABEL_COLUMNS: &[Column<Option<LabelCells>>] = &[
+/// The columns of labels in the tail of a row.
+pub(crate) const LABEL_COLUMNS: &[Column<RowTail>] = &[
     Column {
         name: "label_class",
         kind: Kind::Text,
         unit: "",
         definition: "benign, scan, brute-force, dos, web-attack, c2, exfiltration, lateral; empty if nothing is known",
-        cell: |label| cell(label, |label| Cell::Name(label.class.name())),
+        cell: |tail| cell(tail, |label| Cell::Name(label.class.name())),
     },
     Column {
         name: "label_hostile",
         kind: Kind::Int,
         unit: "",
         definition: "1 if the class is an attack; empty if nothing is known",
-        cell: |label| cell(label, |label| Cell::Int(i64::from(label.class.is_hostile()))),
+        cell: |tail| cell(tail, |label| Cell::Int(i64::from(label.class.is_hostile()))),
     },
     Column {
         name: "label_behaviour",
         kind: Kind::Text,
         unit: "",
         definition: "What was done, in the words of the truth",
-        cell: |label| cell(label, |label| Cell::Text(label.behaviour)),
+        cell: |tail| cell(tail, |label| Cell::Text(label.behaviour)),
     },
     Column {
         name: "label_tool",
         kind: Kind::Text,
         unit: "",
         definition: "The program it was done with",
-        cell: |label| cell(label, |label| Cell::Text(label.tool)),
+        cell: |tail| cell(tail, |label| Cell::Text(label.tool)),
     },
     Column {
         name: "label_technique",
         kind: Kind::Text,
         unit: "",
         definition: "ATT&CK technique",
-        cell: |label| cell(label, |label| Cell::Text(label.technique)),
+        cell: |tail| cell(tail, |label| Cell::Text(label.technique)),
     },
     Column {
         name: "label_site",
         kind: Kind::Text,
         unit: "",
         definition: "Where it was recorded",
-        cell: |label| cell(label, |label| Cell::Text(label.site)),
+        cell: |tail| cell(tail, |label| Cell::Text(label.site)),
     },
     Column {
         name: "label_run",
         kind: Kind::Text,
         unit: "",
         definition: "The run of the experiment",
-        cell: |label| cell(label, |label| Cell::Text(label.run)),
+        cell: |tail| cell(tail, |label| Cell::Text(label.run)),
     },
     Column {
         name: "label_conflict",
         kind: Kind::Int,
         unit: "",
         definition: "1 if equally specific rows of truth disagree; the label is then that of a hostile one",
-        cell: |label| cell(label, |label| Cell::Int(i64::from(label.conflict))),
+        cell: |tail| cell(tail, |label| Cell::Int(i64::from(label.conflict))),
     },
 ];
 
-fn cell(label: &Option<LabelCells>, read: fn(&LabelCells) -> Cell) -> Cell {
-    label.as_ref().map_or(Cell::Null, read)
+fn cell(tail: &RowTail, read: fn(&LabelCells) -> Cell) -> Cell {
+    tail.label.as_ref().map_or(Cell::Null, read)
 }
 
 fn read_csv(path: &Path) -> Result<TruthTable, Failure> {

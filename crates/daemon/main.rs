@@ -19,12 +19,16 @@ mod dataset_table;
 
 mod pipeline;
 
+mod alerts;
 mod exporter;
 mod flow_worker;
 mod huge_pages;
 mod labels;
+mod model;
 mod reader;
 mod ring;
+mod row_tail;
+mod scoring;
 
 mod accounting;
 mod progress;

@@ -1,23 +1,24 @@
-//! The page that joins the stages: one thread, or a reader, N flow workers and an exporter over rings.
+//! The page that joins the stages: one thread, or a reader, N flow workers and a last stage over rings.
 //!
 //! ```text
-//!  Reader ══packets, ticks══► FlowWorker k ══ended flows══► merge ──► Exporter
+//!  Reader ══packets, ticks══► FlowWorker k ══ended flows, ticks══► merge ──► [Scoring ──►] Exporter
 //! ```
 //!
-//! Both drivers feed the same stages the same sequence, so they write the same bytes. Between two ticks a worker keeps
-//! its ended flows to itself; at the tick it sends them in the order of rows and marks the end of the epoch. The
-//! exporter merges the workers' sequences epoch by epoch. Nobody waits in a circle: a tick reaches every worker before
-//! any later packet reaches one, so whoever the exporter waits for has what it needs to answer.
+//! All drivers feed the same stages the same sequence, so they write the same bytes. Between two ticks a worker keeps
+//! its ended flows to itself; at the tick it sends them in the order of rows and marks the end of the epoch. The last
+//! stage merges the workers' sequences epoch by epoch. Nobody waits in a circle: a tick reaches every worker before any
+//! later packet reaches one, so whoever the last stage waits for has what it needs to answer.
+//!
+//! With one worker there are no rings, but for one behind the worker if flows are scored: that is work for a thread of its own.
 
 use std::panic::resume_unwind;
-use std::thread;
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use anyhow::{Context, anyhow};
-use tapline_export::ExportError;
 use tapline_flow::SortKey;
 use tapline_record::{FlowRecord, PacketRecord, Timestamp, Tracker};
 
-use crate::exporter::{Exported, Exporter};
+use crate::exporter::Exported;
 use crate::flow_worker::{FlowWorker, Tables, WorkerReport};
 use crate::reader::{Reader, Routed};
 use crate::ring::{Abandoned, Receiver, Sender, ring};
@@ -27,30 +28,47 @@ const PACKETS_PER_BATCH: usize = 256;
 /// Flows per batch.
 const FLOWS_PER_BATCH: usize = 32;
 
+/// What becomes of ended flows.
+pub(crate) trait Stage<S>: Send {
+    /// Whether it has more to do than the thread of the only worker should be kept from its packets with.
+    const NEEDS_A_THREAD: bool;
+
+    /// The next flow in the order of rows.
+    fn flow(&mut self, order: SortKey, flow: &FlowRecord<S>) -> anyhow::Result<()>;
+
+    /// All flows that were decided by packet time `now` have come.
+    fn tick(&mut self, now: Timestamp) -> anyhow::Result<()>;
+
+    /// The last flow has come.
+    fn close(self) -> anyhow::Result<Exported>;
+}
+
 /// Runs the pipeline until the input ends or a stage fails.
-pub(crate) fn run<T>(
+pub(crate) fn run<T, L>(
     reader: &mut Reader,
     tables: Tables,
     tracker: T,
     workers: usize,
-    exporter: Exporter<T::State>,
+    last: L,
 ) -> anyhow::Result<(WorkerReport, Exported)>
 where
     T: Tracker + Copy + Send + Sync,
     T::State: Send,
+    L: Stage<T::State>,
 {
-    if workers == 1 {
-        run_inline(reader, tables, tracker, exporter)
-    } else {
-        run_threads(reader, tables, tracker, workers, exporter)
+    match (workers, L::NEEDS_A_THREAD) {
+        (1, false) => run_inline(reader, tables, tracker, last),
+        (1, true) => run_beside(reader, tables, tracker, last),
+        _ => run_threads(reader, tables, tracker, workers, last),
     }
 }
 
-fn run_inline<T: Tracker + Copy>(
+/// Everything in this thread.
+fn run_inline<T: Tracker + Copy, L: Stage<T::State>>(
     reader: &mut Reader,
     tables: Tables,
     tracker: T,
-    mut exporter: Exporter<T::State>,
+    mut last: L,
 ) -> anyhow::Result<(WorkerReport, Exported)> {
     let mut worker = FlowWorker::new(0, 1, tables, tracker);
     while let Some(routed) = reader.next()? {
@@ -58,25 +76,69 @@ fn run_inline<T: Tracker + Copy>(
             Routed::Packet(packet, shard) => worker.push(&packet, shard),
             Routed::Tick(now) => {
                 worker.tick(now);
-                worker.drain(|flow| exporter.write(flow.record()))?;
+                worker.drain(|flow| last.flow(flow.order(), flow.record()))?;
+                last.tick(now)?;
             }
         }
     }
     worker.finish();
-    worker.drain(|flow| exporter.write(flow.record()))?;
-    Ok((worker.report(), exporter.close()?))
+    worker.drain(|flow| last.flow(flow.order(), flow.record()))?;
+    Ok((worker.report(), last.close()?))
 }
 
-fn run_threads<T>(
+/// The reader and the only worker in this thread, the last stage in another.
+fn run_beside<T, L>(
+    reader: &mut Reader,
+    tables: Tables,
+    tracker: T,
+    last: L,
+) -> anyhow::Result<(WorkerReport, Exported)>
+where
+    T: Tracker + Copy,
+    T::State: Send,
+    L: Stage<T::State>,
+{
+    thread::scope(|scope| {
+        let (mut flows, flows_out) = ring();
+        let last = start_last(scope, last, vec![Stream::new(flows_out)])?;
+
+        let mut worker = FlowWorker::new(0, 1, tables, tracker);
+        let mut ended = FlowBatch::default();
+        let mut drive = || -> anyhow::Result<Result<(), Abandoned>> {
+            while let Some(routed) = reader.next()? {
+                match routed {
+                    Routed::Packet(packet, shard) => worker.push(&packet, shard),
+                    Routed::Tick(now) => {
+                        worker.tick(now);
+                        if send_epoch(&mut worker, &mut ended, &mut flows, Some(now)).is_err() {
+                            return Ok(Err(Abandoned));
+                        }
+                    }
+                }
+            }
+            worker.finish();
+            Ok(send_epoch(&mut worker, &mut ended, &mut flows, None))
+        };
+        let driven = drive();
+        drop(flows);
+
+        let exported = last.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        driven?.map_err(|Abandoned| anyhow!("the last stage stopped before the flow worker did"))?;
+        Ok((worker.report(), exported))
+    })
+}
+
+fn run_threads<T, L>(
     reader: &mut Reader,
     tables: Tables,
     tracker: T,
     workers: usize,
-    exporter: Exporter<T::State>,
+    last: L,
 ) -> anyhow::Result<(WorkerReport, Exported)>
 where
     T: Tracker + Copy + Send + Sync,
     T::State: Send,
+    L: Stage<T::State>,
 {
     thread::scope(|scope| {
         let mut to_workers = Vec::new();
@@ -94,10 +156,7 @@ where
                 .context("starting a flow worker")?;
             threads.push(thread);
         }
-        let exporting = thread::Builder::new()
-            .name("export".to_owned())
-            .spawn_scoped(scope, move || drive_exporter(exporter, from_workers))
-            .context("starting the exporter")?;
+        let last = start_last(scope, last, from_workers)?;
 
         let read = drive_reader(reader, to_workers);
 
@@ -112,13 +171,13 @@ where
                 Err(Abandoned) => worker_stopped = true,
             }
         }
-        // The exporter's failure is the cause; that the others were abandoned is its consequence.
-        let exported = exporting.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        // The last stage's failure is the cause; that the others were abandoned is its consequence.
+        let exported = last.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         let Read::ToTheEnd = read? else {
             return Err(anyhow!("a flow worker stopped before the input ended"));
         };
         if worker_stopped {
-            return Err(anyhow!("the exporter stopped before the flow workers did"));
+            return Err(anyhow!("the last stage stopped before the flow workers did"));
         }
         Ok((total, exported))
     })
@@ -199,30 +258,47 @@ fn drive_worker<T: Tracker + Copy>(
         batch.shards.clear();
         let then = batch.then.take();
         packets.give_back(batch);
+        let Some(then) = then else { continue };
         match then {
-            None => continue,
-            Some(Then::Tick(now)) => worker.tick(now),
-            Some(Then::Finish) => worker.finish(),
+            Then::Tick(now) => worker.tick(now),
+            Then::Finish => worker.finish(),
         }
-        worker.drain(|flow| {
-            ended.flows.push((flow.order(), flow.take()));
-            if ended.flows.len() == FLOWS_PER_BATCH { flows.send(&mut ended) } else { Ok(()) }
-        })?;
-        ended.epoch_ends = true;
-        flows.send(&mut ended)?;
+        let now = match then {
+            Then::Tick(now) => Some(now),
+            Then::Finish => None,
+        };
+        send_epoch(&mut worker, &mut ended, &mut flows, now)?;
     }
     Ok(worker.report())
+}
+
+/// Sends what has ended since the last tick, and that packet time is `now`; `None` at the end.
+fn send_epoch<T: Tracker + Copy>(
+    worker: &mut FlowWorker<T>,
+    ended: &mut FlowBatch<T::State>,
+    flows: &mut Sender<FlowBatch<T::State>>,
+    now: Option<Timestamp>,
+) -> Result<(), Abandoned> {
+    worker.drain(|flow| {
+        ended.flows.push((flow.order(), flow.take()));
+        if ended.flows.len() == FLOWS_PER_BATCH { flows.send(ended) } else { Ok(()) }
+    })?;
+    ended.epoch_ends = true;
+    ended.now = now;
+    flows.send(ended)
 }
 
 /// Ended flows of one worker in the order of rows.
 struct FlowBatch<S> {
     flows: Vec<(SortKey, FlowRecord<S>)>,
     epoch_ends: bool,
+    /// Packet time at the end of the epoch; none at the end of the input.
+    now: Option<Timestamp>,
 }
 
 impl<S> Default for FlowBatch<S> {
     fn default() -> Self {
-        Self { flows: Vec::with_capacity(FLOWS_PER_BATCH), epoch_ends: false }
+        Self { flows: Vec::with_capacity(FLOWS_PER_BATCH), epoch_ends: false, now: None }
     }
 }
 
@@ -247,6 +323,7 @@ impl<S> Stream<S> {
                     let mut emptied = std::mem::replace(&mut self.batch, batch);
                     emptied.flows.clear();
                     emptied.epoch_ends = false;
+                    emptied.now = None;
                     self.receiver.give_back(emptied);
                     self.next = 0;
                 }
@@ -256,26 +333,43 @@ impl<S> Stream<S> {
         self.batch.flows.get(self.next).map(|(order, _)| *order)
     }
 
-    fn begin_epoch(&mut self) {
+    /// Leaves the epoch behind; packet time at its end.
+    fn begin_epoch(&mut self) -> Option<Timestamp> {
         self.batch.epoch_ends = false;
+        self.batch.now.take()
     }
 }
 
-fn drive_exporter<S>(
-    mut exporter: Exporter<S>,
-    mut streams: Vec<Stream<S>>,
-) -> Result<Exported, ExportError> {
+/// Starts the last stage behind these streams.
+fn start_last<'scope, S, L>(
+    scope: &'scope Scope<'scope, '_>,
+    last: L,
+    streams: Vec<Stream<S>>,
+) -> anyhow::Result<ScopedJoinHandle<'scope, anyhow::Result<Exported>>>
+where
+    S: Send + 'scope,
+    L: Stage<S> + 'scope,
+{
+    thread::Builder::new()
+        .name("export".to_owned())
+        .spawn_scoped(scope, move || drive_last(last, streams))
+        .context("starting the last stage")
+}
+
+fn drive_last<S, L: Stage<S>>(mut last: L, mut streams: Vec<Stream<S>>) -> anyhow::Result<Exported> {
     while streams.iter().any(|stream| stream.open) {
         let mut heads: Vec<Option<SortKey>> = streams.iter_mut().map(Stream::head).collect();
-        while let Some((index, _)) = earliest(&heads) {
+        while let Some((index, order)) = earliest(&heads) {
             let stream = &mut streams[index];
-            exporter.write(&stream.batch.flows[stream.next].1)?;
+            last.flow(order, &stream.batch.flows[stream.next].1)?;
             stream.next += 1;
             heads[index] = stream.head();
         }
-        streams.iter_mut().for_each(Stream::begin_epoch);
+        // Every stream gets the same ticks, so they all say the same.
+        let now = streams.iter_mut().filter_map(Stream::begin_epoch).max();
+        now.map_or(Ok(()), |now| last.tick(now))?;
     }
-    exporter.close()
+    last.close()
 }
 
 fn earliest(heads: &[Option<SortKey>]) -> Option<(usize, SortKey)> {

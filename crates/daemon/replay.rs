@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
@@ -14,38 +15,69 @@ use tapline_packet::{DecodeOptions, Decoder, DuplicateWindow, Profile};
 use tapline_record::{CicVersion, Column, FlowRecord, Tracker};
 
 use crate::accounting::{Run, Stats};
-use crate::cli::{Encapsulation, ReplayArgs};
+use crate::alerts::{AlertSummary, Alerts, AlertsNotWritten};
+use crate::cli::{Encapsulation, ReplayArgs, RowFormat};
 use crate::exit::{Code, Failure};
 use crate::exporter::{Exporter, FlowRows};
 use crate::flow_worker::Tables;
-use crate::labels::{LABEL_COLUMNS, LabelCells, Labeller};
+use crate::labels::Labeller;
+use crate::model::Model;
 use crate::output::{self, Target};
-use crate::pipeline;
+use crate::pipeline::{self, Stage};
 use crate::progress::Progress;
 use crate::reader::Reader;
+use crate::row_tail::{RowTail, tail_columns};
+use crate::scoring::Scoring;
 use crate::summary;
 use crate::talkers::Talkers;
 use crate::version;
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let rules = rules(args)?;
-    match args.schema.0 {
-        SchemaId::Tapline1 => replay(args, rules, TaplineTracker, TAPLINE_1),
-        SchemaId::Cic2018 => replay(args, rules, CicTracker { version: CicVersion::V2018 }, CIC_2018),
-        SchemaId::CicHead => replay(args, rules, CicTracker { version: CicVersion::Head }, CIC_HEAD),
-        SchemaId::CicGints => replay(args, rules, CicTracker { version: CicVersion::Gints }, CIC_GINTS),
+    let cic = |version| CicTracker { version };
+    match (args.schema.0, &args.scoring.model) {
+        (SchemaId::Tapline1, Some(directory)) => scored(args, rules, directory),
+        (_, Some(_)) => Err(Failure::usage("--model goes with --schema tapline-1: models read its features")),
+        (SchemaId::Tapline1, None) => replay(args, rules, TaplineTracker, TAPLINE_1, Ok),
+        (SchemaId::Cic2018, None) => replay(args, rules, cic(CicVersion::V2018), CIC_2018, Ok),
+        (SchemaId::CicHead, None) => replay(args, rules, cic(CicVersion::Head), CIC_HEAD, Ok),
+        (SchemaId::CicGints, None) => replay(args, rules, cic(CicVersion::Gints), CIC_GINTS, Ok),
     }
 }
 
-fn replay<T>(
+/// Replay with a model.
+fn scored(args: &ReplayArgs, rules: Rules, directory: &Path) -> Result<(), Failure> {
+    let Rules::Tapline { timeouts, .. } = rules else {
+        return Err(Failure::usage("--model goes with --schema tapline-1"));
+    };
+    let alerts = args.scoring.alerts.as_deref();
+    if alerts == Some(Path::new("-")) && args.output == Path::new("-") && args.format != Some(RowFormat::None)
+    {
+        return Err(Failure::usage(
+            "rows go to standard output already; write alerts to a file, or rows with -o",
+        ));
+    }
+    let model = Model::open(directory)?;
+    let alerts = Alerts::open(&model.manifest, alerts)?;
+    replay(args, rules, TaplineTracker, TAPLINE_1, |exporter| {
+        let Model { manifest, detector } = model;
+        Scoring::new(&manifest, detector, timeouts.idle_us, random_seed(), alerts, exporter)
+            .map_err(|error| Failure::new(Code::Data, error))
+    })
+}
+
+/// Replay into the stage that `last` makes of the exporter.
+fn replay<T, L>(
     args: &ReplayArgs,
     rules: Rules,
     tracker: T,
     columns: &'static [Column<FlowRecord<T::State>>],
+    last: impl FnOnce(Exporter<T::State>) -> Result<L, Failure>,
 ) -> Result<(), Failure>
 where
     T: Tracker + Copy + Send + Sync,
     T::State: Send + 'static,
+    L: Stage<T::State>,
 {
     let started = Instant::now();
     let captures = CaptureSet::open(&args.inputs, &ReadOptions::default()).map_err(of_capture)?;
@@ -58,7 +90,7 @@ where
     let target = format.map(|format| Target::new(args, format));
     let rows = match (format, &target) {
         (Some(format), Some(target)) => {
-            let tail = if labeller.is_some() { LABEL_COLUMNS } else { &[] };
+            let tail = tail_columns(args.scoring.model.is_some(), labeller.is_some());
             Some(row_writer(args.schema.0, format, columns, tail, target)?)
         }
         _ => None,
@@ -72,13 +104,12 @@ where
     });
     let mut reader = Reader::new(captures, filter, duplicates, decoder, rules.key_rules(), progress);
     let tables = Tables { rules, flows_max: args.max_flows as usize, seed: random_seed() };
+    let last = last(Exporter::new(rows, labeller))?;
     let (tables, mut exported) =
-        pipeline::run(&mut reader, tables, tracker, workers, Exporter::new(rows, labeller)).map_err(
-            |error| {
-                target.iter().for_each(Target::discard);
-                of_pipeline(error, target.as_ref())
-            },
-        )?;
+        pipeline::run(&mut reader, tables, tracker, workers, last).map_err(|error| {
+            target.iter().for_each(Target::discard);
+            of_pipeline(error, target.as_ref())
+        })?;
     if let Some(target) = &target {
         target.publish()?;
     }
@@ -91,14 +122,26 @@ where
         wall_s: started.elapsed().as_secs_f64(),
     };
     let talkers = std::mem::take(&mut exported.talkers);
+    let alerts = exported.scoring.as_mut().map(|scoring| std::mem::take(&mut scoring.alerts));
     let stats = Stats::new(run, input, decode, &tables, exported);
-    report(args, &stats, &talkers)?;
-    verdict(&stats, errors)
+    report(args, &stats, &talkers, alerts.as_ref())?;
+    verdict(&stats, errors)?;
+    match alerts {
+        Some(AlertSummary { alerts: 1.., .. }) if args.scoring.fail_on_alert => {
+            Err(Failure::new(Code::Alert, anyhow!("there was an alert")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes the statistics and the summary.
 #[expect(clippy::print_stderr, reason = "the summary goes to standard error")]
-fn report(args: &ReplayArgs, stats: &Stats, talkers: &Talkers) -> Result<(), Failure> {
+fn report(
+    args: &ReplayArgs,
+    stats: &Stats,
+    talkers: &Talkers,
+    alerts: Option<&AlertSummary>,
+) -> Result<(), Failure> {
     if let Some(path) = &args.stats {
         let mut json = serde_json::to_string_pretty(stats)
             .context("rendering statistics")
@@ -109,7 +152,7 @@ fn report(args: &ReplayArgs, stats: &Stats, talkers: &Talkers) -> Result<(), Fai
             .map_err(|error| Failure::new(Code::CantCreate, error))?;
     }
     if !args.quiet {
-        eprint!("{}", summary::text(stats, talkers));
+        eprint!("{}", summary::text(stats, talkers, alerts));
     }
     Ok(())
 }
@@ -193,7 +236,7 @@ fn row_writer<S>(
     schema: SchemaId,
     format: Format,
     columns: &'static [Column<FlowRecord<S>>],
-    tail: &'static [Column<Option<LabelCells>>],
+    tail: &'static [Column<RowTail>],
     target: &Target,
 ) -> Result<FlowRows<S>, Failure> {
     if !format.is_built() {
@@ -236,6 +279,9 @@ pub(crate) fn of_capture(error: CaptureError) -> Failure {
 }
 
 fn of_pipeline(error: anyhow::Error, target: Option<&Target>) -> Failure {
+    if error.is::<AlertsNotWritten>() {
+        return Failure::io(error);
+    }
     let Some(target) = target.filter(|_| error.is::<ExportError>()) else {
         return match error.downcast::<CaptureError>() {
             Ok(error) => of_capture(error),

@@ -3,13 +3,14 @@
 use std::fmt::Write;
 
 use crate::accounting::Stats;
+use crate::alerts::AlertSummary;
 use crate::talkers::Talkers;
 
 /// Notices that are printed; more would push the figures off the screen.
 const NOTICES_MAX: usize = 5;
 
 /// The summary as text, lines ended.
-pub(crate) fn text(stats: &Stats, talkers: &Talkers) -> String {
+pub(crate) fn text(stats: &Stats, talkers: &Talkers, alerts: Option<&AlertSummary>) -> String {
     let packets = &stats.packets;
     let flows = &stats.flows;
     let mut out = String::new();
@@ -49,6 +50,12 @@ pub(crate) fn text(stats: &Stats, talkers: &Talkers) -> String {
     }
     if let Some(labels) = &stats.labels {
         out.push_str(&labels.text(true));
+    }
+    if let Some(scoring) = &stats.scoring {
+        out.push_str(&scoring.text());
+    }
+    if let Some(alerts) = alerts {
+        out.push_str(&alerts.text());
     }
     if stats.input.clock_set_back > 0 {
         let times = stats.input.clock_set_back;

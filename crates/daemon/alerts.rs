@@ -1,0 +1,347 @@
+//! Alerts: incidents that somebody should look at, as lines of JSON and as a table.
+//!
+//! In: what is told about an incident, in the order of packet time. Out: `--alerts`, one whole line per event, written at
+//! once; and an [`AlertSummary`] for standard error.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tapline_export::time_text;
+use tapline_features::community_id::community_id;
+use tapline_record::{FlowHead, Timestamp};
+use tapline_score::distinct::Distinct;
+use tapline_score::{Event, Incident, Manifest};
+
+use crate::exit::{Code, Failure};
+use crate::row_tail::significant;
+
+/// Alerts that the summary keeps; the strongest of them are printed.
+const KEPT_MAX: usize = 4_096;
+/// Alerts that the summary prints.
+const PRINTED_MAX: usize = 20;
+
+/// Writes alerts, and remembers them for the summary.
+pub(crate) struct Alerts {
+    out: Option<(PathBuf, Box<dyn Write + Send>)>,
+    line: Vec<u8>,
+    failed: Option<io::Error>,
+    model: String,
+    /// Name and ATT&CK technique of each class.
+    classes: Vec<(String, Option<String>)>,
+    summary: AlertSummary,
+}
+
+/// What the summary says about alerts.
+#[derive(Debug, Default)]
+pub(crate) struct AlertSummary {
+    pub(crate) alerts: u64,
+    /// The first of them.
+    pub(crate) kept: Vec<Kept>,
+}
+
+/// An alert that has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    start_us: i64,
+    source: IpAddr,
+    class: String,
+    attack_id: Option<String>,
+    flows: u64,
+    evidence: f64,
+    targets: Several<IpAddr>,
+    reason: Option<String>,
+}
+
+/// Why a flow scored as it did.
+#[derive(Clone, Debug)]
+pub(crate) struct Why {
+    /// What raised its score most, the greatest first.
+    pub(crate) reasons: Vec<Reason>,
+    /// Flows of its window that the model attended to most, and how much of its attention they got.
+    pub(crate) attention: Vec<(FlowHead, f32)>,
+}
+
+/// An input that raised a score, in words.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Reason {
+    pub(crate) input: &'static str,
+    /// As the model's inputs have it: mostly on a logarithmic scale.
+    pub(crate) value: f32,
+    pub(crate) log_odds: f32,
+    pub(crate) text: String,
+}
+
+/// A line of the file.
+#[derive(Serialize)]
+struct Line<'a> {
+    /// When it was certain, in packet time.
+    time: String,
+    event: &'static str,
+    /// Number of the alert; all its events carry it.
+    alert: u64,
+    source: IpAddr,
+    class: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attack_id: Option<&'a str>,
+    probability: f64,
+    score: f64,
+    p_value: f64,
+    evidence: f64,
+    flows: u64,
+    first: String,
+    last: String,
+    targets: Several<IpAddr>,
+    ports: Several<u16>,
+    reasons: &'a [Reason],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attention: Vec<Attended>,
+    example_flows: Vec<ExampleFlow>,
+    model: &'a str,
+}
+
+/// How many different ones there were, and which; the number is an estimate where it is not exact.
+#[derive(Clone, Debug, Serialize)]
+struct Several<T> {
+    count: u64,
+    exact: bool,
+    examples: Vec<T>,
+}
+
+#[derive(Serialize)]
+struct Attended {
+    weight: f64,
+    flow: ExampleFlow,
+}
+
+#[derive(Serialize)]
+struct ExampleFlow {
+    community_id: String,
+    start: String,
+    source: IpAddr,
+    source_port: u16,
+    destination: IpAddr,
+    destination_port: u16,
+    protocol: u8,
+}
+
+impl Alerts {
+    /// Alerts of this model, to a file if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be created.
+    pub(crate) fn open(manifest: &Manifest, path: Option<&Path>) -> Result<Self, Failure> {
+        let out = path.map(|path| -> Result<_, Failure> {
+            let out: Box<dyn Write + Send> = if path == Path::new("-") {
+                Box::new(io::stdout())
+            } else {
+                Box::new(File::create(path).map_err(|error| {
+                    Failure::new(
+                        Code::CantCreate,
+                        anyhow::Error::new(error).context(format!("creating alerts {}", path.display())),
+                    )
+                })?)
+            };
+            Ok((path.to_owned(), out))
+        });
+        let attack_id = |class: &String| manifest.attack_ids.get(class).cloned();
+        Ok(Self {
+            out: out.transpose()?,
+            line: Vec::new(),
+            failed: None,
+            model: manifest.id.clone(),
+            classes: manifest.classes.iter().map(|class| (class.clone(), attack_id(class))).collect(),
+            summary: AlertSummary::default(),
+        })
+    }
+
+    /// Tells what happened to an alert at packet time `now_us`. After a failed write nothing is written;
+    /// [`check`](Self::check) says so.
+    pub(crate) fn tell(&mut self, event: Event, incident: &Incident<FlowHead, Why>, now_us: i64) {
+        let (class, attack_id) = &self.classes[usize::from(incident.class)];
+        if event == Event::Ended {
+            self.summary.add(incident, class, attack_id.as_ref());
+        }
+        let Some((_, out)) = &mut self.out else { return };
+        if self.failed.is_some() {
+            return;
+        }
+        let why = incident.explanation.as_ref();
+        let line = Line {
+            time: time(now_us),
+            event: event.name(),
+            alert: incident.alert,
+            source: address(incident.source),
+            class,
+            attack_id: attack_id.as_deref(),
+            probability: significant(f64::from(incident.probability)),
+            score: significant(f64::from(incident.score)),
+            p_value: significant(incident.p_value),
+            evidence: significant(incident.evidence),
+            flows: incident.flows,
+            first: time(incident.start_us),
+            last: time(incident.end_us),
+            targets: several(&incident.targets, incident.flows, address),
+            ports: several(&incident.ports, incident.flows, |port| port),
+            reasons: why.map_or(&[], |why| &why.reasons),
+            attention: why.map_or_else(Vec::new, attended),
+            example_flows: examples(incident),
+            model: &self.model,
+        };
+        self.line.clear();
+        let written = serde_json::to_writer(&mut self.line, &line).map_err(io::Error::from).and_then(|()| {
+            self.line.push(b'\n');
+            // One call per line: whoever follows the file sees whole lines.
+            out.write_all(&self.line)?;
+            out.flush()
+        });
+        self.failed = written.err();
+    }
+
+    /// Whether all was written.
+    ///
+    /// # Errors
+    ///
+    /// An [`AlertsNotWritten`].
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        match (self.failed.take(), &self.out) {
+            (Some(source), Some((path, _))) => Err(AlertsNotWritten { path: path.clone(), source }.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the summary says.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub(crate) fn finish(mut self) -> anyhow::Result<AlertSummary> {
+        self.check()?;
+        Ok(self.summary)
+    }
+}
+
+/// A line of alerts could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("writing alerts to {}: {source}", path.display())]
+pub(crate) struct AlertsNotWritten {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl AlertSummary {
+    fn add(&mut self, incident: &Incident<FlowHead, Why>, class: &str, attack_id: Option<&String>) {
+        self.alerts += 1;
+        if self.kept.len() == KEPT_MAX {
+            return;
+        }
+        let reason = incident.explanation.as_ref().and_then(|why| why.reasons.first());
+        self.kept.push(Kept {
+            start_us: incident.start_us,
+            source: address(incident.source),
+            class: class.to_owned(),
+            attack_id: attack_id.cloned(),
+            flows: incident.flows,
+            evidence: incident.evidence,
+            targets: several(&incident.targets, incident.flows, address),
+            reason: reason.map(|reason| reason.text.clone()),
+        });
+    }
+
+    /// The table of the summary, lines ended: the alerts with most evidence, in the order in which they began.
+    pub(crate) fn text(&self) -> String {
+        let mut strongest: Vec<&Kept> = self.kept.iter().collect();
+        strongest.sort_by(|a, b| b.evidence.total_cmp(&a.evidence));
+        strongest.truncate(PRINTED_MAX);
+        strongest.sort_by_key(|alert| alert.start_us);
+        let mut out = String::new();
+        let mut line = |mark: &str, cells: [&str; 7]| {
+            let [time, source, class, attack_id, flows, targets, reason] = cells;
+            let _ = writeln!(
+                out,
+                "{mark:<8} {time:<20} {source:<15} {class:<12} {attack_id:<9} {flows:>7} {targets:>7}  {reason}"
+            );
+        };
+        if !strongest.is_empty() {
+            line("alerts", ["first flow", "source", "class", "ATT&CK", "flows", "targets", "why"]);
+        }
+        for alert in strongest {
+            // Whole seconds.
+            let time = format!("{}Z", &time(alert.start_us)[..19]);
+            let cells = [
+                &time,
+                &alert.source.to_string(),
+                &alert.class,
+                alert.attack_id.as_deref().unwrap_or("-"),
+                &alert.flows.to_string(),
+                &format!("{}{}", if alert.targets.exact { "" } else { "~" }, alert.targets.count),
+                alert.reason.as_deref().unwrap_or("-"),
+            ];
+            line("", cells);
+        }
+        let more = self.alerts.saturating_sub(PRINTED_MAX as u64);
+        if more > 0 {
+            let _ = writeln!(out, "         and {more} more alerts, all of them in --alerts");
+        }
+        out
+    }
+}
+
+/// An estimate does not exceed the number of flows.
+fn several<T: Copy + Default + PartialEq + Into<u128>, E>(
+    distinct: &Distinct<T>,
+    flows: u64,
+    each: impl Fn(T) -> E,
+) -> Several<E> {
+    Several {
+        count: distinct.count().min(flows),
+        exact: distinct.is_exact(),
+        examples: distinct.examples().iter().map(|value| each(*value)).collect(),
+    }
+}
+
+/// The flow that raised the alert, the one with the highest score and the first one, each once.
+fn examples(incident: &Incident<FlowHead, Why>) -> Vec<ExampleFlow> {
+    let mut heads: Vec<&FlowHead> = Vec::new();
+    for head in incident.raised_by.iter().chain([&incident.best, &incident.first]) {
+        if !heads.iter().any(|other| other.first_ordinal == head.first_ordinal && other.key == head.key) {
+            heads.push(head);
+        }
+    }
+    heads.into_iter().map(ExampleFlow::from).collect()
+}
+
+fn attended(why: &Why) -> Vec<Attended> {
+    let attended = |(head, weight): &(FlowHead, f32)| Attended {
+        weight: significant(f64::from(*weight)),
+        flow: ExampleFlow::from(head),
+    };
+    why.attention.iter().map(attended).collect()
+}
+
+impl From<&FlowHead> for ExampleFlow {
+    fn from(head: &FlowHead) -> Self {
+        Self {
+            community_id: community_id(head).as_str().to_owned(),
+            start: time_text(head.start),
+            source: head.initiator().ip(head.key.ip_version),
+            source_port: head.initiator().port,
+            destination: head.responder().ip(head.key.ip_version),
+            destination_port: head.responder().port,
+            protocol: head.key.protocol,
+        }
+    }
+}
+
+fn time(micros: i64) -> String {
+    time_text(Timestamp::from_micros(micros))
+}
+
+/// An address of a flow key: IPv4 stands in it as `::ffff:a.b.c.d`.
+fn address(bits: u128) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from(bits)).to_canonical()
+}

@@ -1,0 +1,618 @@
+//! The stage between the flow workers and the exporter when there is a model: flows get verdicts, verdicts make alerts.
+//!
+//! In: ended flows in the order of rows, and ticks. Out: the same flows in the same order, each with its verdict, to the
+//! exporter; alerts to their file. A flow first pauses for its context; then its inputs are computed, and it is held until its
+//! window has been judged and everything before it has left. Held flows have a bound: at the bound the window that has waited longest is
+//! closed early. All of it is a function of the sequence of flows and ticks, so rows and alerts do not depend on the number of
+//! workers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write;
+
+use serde::Serialize;
+use tapline_features::TaplineState;
+use tapline_features::context::ContextLimits;
+use tapline_features::inputs::{self, INPUTS};
+use tapline_features::lookahead::{Lookahead, PAUSE_US, Ready};
+use tapline_flow::{HashSeed, SortKey};
+use tapline_record::{FlowHead, FlowRecord, Names, ShortText, Timestamp};
+use tapline_score::drift::Reading;
+use tapline_score::explain::Contribution;
+use tapline_score::incident::IncidentCounters;
+use tapline_score::scorer::ScoreCounters;
+use tapline_score::window::WindowCounters;
+use tapline_score::{
+    Batching, Detector, DriftReport, Event, Evidence, Explainer, Incidents, Manifest, ScoreError, Scorer,
+    Verdict, WindowLimits, reasons,
+};
+
+use crate::alerts::{AlertSummary, Alerts, Reason, Why};
+use crate::exporter::{Exported, Exporter};
+use crate::pipeline::Stage;
+use crate::row_tail::VerdictCells;
+
+/// Flows that wait for their verdict or for one before them: 90 MB with their inputs.
+const HELD_MAX: usize = 65_536;
+
+/// Flows that pause for their context: 170 MB. More than that within the pause, and the first of them go on early.
+const PAUSING_MAX: usize = 262_144;
+
+/// Incidents that have not ended: 90 MB.
+const INCIDENTS_MAX: usize = 65_536;
+
+/// A replay has no latency to lose: batches may wait for company, within the bound of held flows.
+const BATCHING: Batching = Batching { steps: 512, wait_us: 60_000_000 };
+
+/// Inputs named as reasons.
+const REASONS: usize = Names::CAPACITY;
+
+/// Flows named that a verdict rests on.
+const ATTENDED: usize = 3;
+
+pub(crate) struct Scoring {
+    lookahead: Lookahead<()>,
+    /// Flows in the pause.
+    pausing: usize,
+    scorer: Scorer,
+    bench: Bench,
+    exporter: Exporter<TaplineState>,
+    idle_us: i64,
+    /// The latest time at which the end of a flow was certain that is past its pause, or the latest tick when none waited.
+    decided_us: i64,
+    row: Vec<f32>,
+    held_max: usize,
+}
+
+/// Where flows wait for their verdicts, and what verdicts are made into.
+struct Bench {
+    held: VecDeque<Held>,
+    /// Ticket of the first held flow; tickets are given in order.
+    first_ticket: u64,
+    rows: RowPool,
+    incidents: Incidents<FlowHead, Why>,
+    alerts: Alerts,
+    classes: Vec<ShortText>,
+    model: ShortText,
+    /// Of each input of the model, its place in the table of inputs and its median.
+    columns: Vec<(usize, f32)>,
+}
+
+struct Held {
+    flow: FlowRecord<TaplineState>,
+    decided_us: i64,
+    /// Its inputs, in the pool.
+    row: u32,
+    verdict: Option<VerdictCells>,
+}
+
+/// What was scored.
+#[derive(Debug)]
+pub(crate) struct ScoringReport {
+    pub(crate) model: String,
+    pub(crate) classes: Vec<String>,
+    pub(crate) scores: ScoreCounters,
+    pub(crate) windows: WindowCounters,
+    pub(crate) incidents: IncidentCounters,
+    pub(crate) drift: DriftReport,
+    /// Flows whose pause was cut short.
+    pub(crate) hurried: u64,
+    pub(crate) contexts_evicted: u64,
+    pub(crate) alerts: AlertSummary,
+}
+
+/// What was scored, as `--stats` writes it.
+#[derive(Debug, Serialize)]
+pub(crate) struct ScoringStats {
+    model: String,
+    /// Flows by class of their verdict.
+    verdicts: BTreeMap<String, u64>,
+    alerts: u64,
+    incidents: u64,
+    /// Ended early because there were too many.
+    incidents_ended_early: u64,
+    windows: WindowStats,
+    /// How often flows went through the detectors, history included.
+    steps_computed: u64,
+    batches: u64,
+    explained: u64,
+    inputs_not_finite: u64,
+    scores_not_finite: u64,
+    /// Flows whose pause for their context was cut short, because too many paused.
+    hurried: u64,
+    /// Entries of the tables of context that gave way to others.
+    contexts_evicted: u64,
+    drift: DriftReport,
+}
+
+#[derive(Debug, Serialize)]
+struct WindowStats {
+    closed: u64,
+    /// By what closed them.
+    by_stride: u64,
+    by_deadline: u64,
+    by_end_of_input: u64,
+    early: u64,
+    hosts_forgotten: u64,
+}
+
+impl Scoring {
+    /// Scoring with a model; `detector` is what votes in the manifest's name.
+    ///
+    /// # Errors
+    ///
+    /// If the model reads an input that is not in the table of inputs.
+    pub(crate) fn new(
+        manifest: &Manifest,
+        detector: Box<dyn Detector>,
+        idle_us: i64,
+        seed: HashSeed,
+        alerts: Alerts,
+        exporter: Exporter<TaplineState>,
+    ) -> Result<Self, tapline_score::scaler::UnknownInput> {
+        let names: Vec<&str> = INPUTS.iter().map(|input| input.name).collect();
+        let scorer = Scorer::new(manifest, detector, &names, WindowLimits::default(), BATCHING)?;
+        let place = |name: &str| names.iter().position(|known| *known == name).unwrap_or_default();
+        Ok(Self {
+            scorer,
+            lookahead: Lookahead::new(ContextLimits::default(), [seed.0, seed.1], PAUSING_MAX),
+            pausing: 0,
+            bench: Bench {
+                held: VecDeque::new(),
+                first_ticket: 0,
+                rows: RowPool::new(INPUTS.len()),
+                incidents: Incidents::new(manifest, INCIDENTS_MAX),
+                alerts,
+                classes: manifest.classes.iter().map(|class| short(class)).collect(),
+                model: short(&manifest.id),
+                columns: manifest
+                    .inputs
+                    .columns
+                    .iter()
+                    .map(|column| (place(&column.name), column.center))
+                    .collect(),
+            },
+            exporter,
+            idle_us,
+            decided_us: i64::MIN,
+            row: vec![0.0; INPUTS.len()],
+            held_max: HELD_MAX,
+        })
+    }
+
+    /// Takes in the flows whose pause is over.
+    fn take_ready(&mut self) -> anyhow::Result<()> {
+        while let Some(ready) = self.lookahead.ready() {
+            self.take(ready)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in a flow whose context is known.
+    fn take(&mut self, ready: Ready<()>) -> anyhow::Result<()> {
+        let Ready { flow, context, decided_us, .. } = ready;
+        self.pausing -= 1;
+        self.decided_us = decided_us.max(self.decided_us);
+        inputs::fill(&flow, &context, &mut self.row);
+        while self.bench.held.len() >= self.held_max {
+            let Self { scorer, bench, .. } = self;
+            scorer.close_early(&mut |verdict, explainer| bench.judge(verdict, explainer))?;
+            self.release()?;
+        }
+        let Self { scorer, bench, .. } = self;
+        let host = u128::from_be_bytes(flow.head.initiator().addr);
+        let ticket = bench.first_ticket + bench.held.len() as u64;
+        let row = bench.rows.add(&self.row);
+        bench.held.push_back(Held { flow, decided_us: self.decided_us, row, verdict: None });
+        let now_us = self.decided_us.saturating_add(PAUSE_US);
+        scorer.push(host, now_us, &self.row, ticket, &mut |verdict, explainer| {
+            bench.judge(verdict, explainer)
+        })?;
+        self.release()
+    }
+
+    /// Hands on the flows that have been judged, up to the first that has not.
+    fn release(&mut self) -> anyhow::Result<()> {
+        let bench = &mut self.bench;
+        while let Some(Held { flow, row, verdict: Some(verdict), .. }) = bench.held.front() {
+            self.exporter.write(flow, Some(*verdict))?;
+            bench.rows.give_back(*row);
+            bench.held.pop_front();
+            bench.first_ticket += 1;
+        }
+        bench.alerts.check()
+    }
+}
+
+impl Stage<TaplineState> for Scoring {
+    const NEEDS_A_THREAD: bool = true;
+
+    fn flow(&mut self, order: SortKey, flow: &FlowRecord<TaplineState>) -> anyhow::Result<()> {
+        self.lookahead.push(flow.clone(), order.decided_us(self.idle_us), ());
+        self.pausing += 1;
+        self.take_ready()
+    }
+
+    fn tick(&mut self, now: Timestamp) -> anyhow::Result<()> {
+        self.lookahead.tick(now.micros);
+        self.take_ready()?;
+        let Self { scorer, bench, .. } = self;
+        scorer.tick(now.micros, &mut |verdict, explainer| bench.judge(verdict, explainer))?;
+        self.release()?;
+        let Bench { held, incidents, alerts, .. } = &mut self.bench;
+        if held.is_empty() && self.pausing == 0 {
+            self.decided_us = self.decided_us.max(now.micros);
+        }
+        // No flow that is still to be judged was decided before the first that is held.
+        let horizon_us = held.front().map_or(self.decided_us, |first| first.decided_us);
+        incidents.expire(horizon_us, &mut |incident| alerts.tell(Event::Ended, incident, horizon_us));
+        alerts.check()
+    }
+
+    fn close(mut self) -> anyhow::Result<Exported> {
+        while let Some(ready) = self.lookahead.next() {
+            self.take(ready)?;
+        }
+        let Self { scorer, bench, .. } = &mut self;
+        scorer.finish(&mut |verdict, explainer| bench.judge(verdict, explainer))?;
+        self.release()?;
+        let Bench { held, incidents, mut alerts, classes, model, .. } = self.bench;
+        assert!(held.is_empty(), "every flow is judged");
+        let mut incidents = incidents;
+        let end_us = self.decided_us;
+        incidents.finish(&mut |incident| alerts.tell(Event::Ended, incident, end_us));
+        let mut exported = self.exporter.finish()?;
+        exported.scoring = Some(ScoringReport {
+            model: model.as_str().to_owned(),
+            classes: classes.iter().map(|class| class.as_str().to_owned()).collect(),
+            scores: self.scorer.counters(),
+            windows: *self.scorer.window_counters(),
+            incidents: *incidents.counters(),
+            drift: self.scorer.drift(),
+            hurried: self.lookahead.hurried(),
+            contexts_evicted: self.lookahead.contexts_evicted(),
+            alerts: alerts.finish()?,
+        });
+        Ok(exported)
+    }
+}
+
+impl From<ScoringReport> for ScoringStats {
+    fn from(report: ScoringReport) -> Self {
+        let ScoringReport { model, classes, scores, windows, incidents, drift, hurried, .. } = report;
+        Self {
+            model,
+            verdicts: classes.into_iter().zip(scores.verdicts).filter(|(_, flows)| *flows > 0).collect(),
+            alerts: incidents.alerts,
+            incidents: incidents.opened,
+            incidents_ended_early: incidents.ended_early,
+            windows: WindowStats {
+                closed: windows.windows,
+                by_stride: windows.by_stride,
+                by_deadline: windows.by_deadline,
+                by_end_of_input: windows.by_finish,
+                early: windows.by_bound,
+                hosts_forgotten: windows.hosts_forgotten,
+            },
+            steps_computed: windows.steps,
+            batches: scores.batches,
+            explained: scores.explained,
+            inputs_not_finite: scores.inputs_not_finite,
+            scores_not_finite: scores.scores_not_finite,
+            hurried,
+            contexts_evicted: report.contexts_evicted,
+            drift,
+        }
+    }
+}
+
+impl ScoringStats {
+    /// Lines of the summary, ended.
+    pub(crate) fn text(&self) -> String {
+        let mut out = String::new();
+        let _ = write!(out, "verdicts");
+        for (index, (class, flows)) in self.verdicts.iter().enumerate() {
+            let _ = write!(out, "{} {class} {flows}", if index == 0 { "" } else { "," });
+        }
+        let _ = writeln!(out, " by {}", self.model);
+        let _ = writeln!(
+            out,
+            "         {} windows, each flow computed {:.2} times; {} incidents, {} alerts",
+            self.windows.closed,
+            self.steps_computed as f64 / self.verdicts.values().sum::<u64>().max(1) as f64,
+            self.incidents,
+            self.alerts
+        );
+        if self.windows.early > 0 {
+            let early = self.windows.early;
+            let _ = writeln!(out, "         {early} windows closed early, for want of room");
+        }
+        if self.drift.enough {
+            out.push_str(&drift_text(&self.drift));
+        }
+        out
+    }
+}
+
+/// Whether the traffic is like that which the model knows.
+fn drift_text(drift: &DriftReport) -> String {
+    let shifted: Vec<_> = drift.inputs.iter().filter(|input| input.reading == Reading::Shifted).collect();
+    let mut out =
+        format!("drift    {} of {} inputs are not as in training", shifted.len(), drift.inputs.len());
+    for (index, input) in shifted.iter().take(3).enumerate() {
+        let _ = write!(out, "{} {} {:.2}", if index == 0 { ":" } else { "," }, input.name, input.psi);
+    }
+    out.push('\n');
+    out
+}
+
+impl Bench {
+    /// Keeps a verdict with its flow, and folds a suspicious flow into its incident.
+    fn judge(&mut self, verdict: &Verdict, explainer: &mut Explainer<'_>) -> Result<(), ScoreError> {
+        let first_ticket = self.first_ticket;
+        let held = &mut self.held[(verdict.ticket - first_ticket) as usize];
+        let class = self.classes[usize::from(verdict.class)];
+        let cells = held.verdict.insert(VerdictCells::new(verdict, class, self.model));
+        if verdict.class == 0 {
+            return Ok(());
+        }
+        let head = &held.flow.head;
+        let evidence = Evidence {
+            source: u128::from_be_bytes(head.initiator().addr),
+            class: verdict.class,
+            score: verdict.score,
+            probability: verdict.probability,
+            p_value: verdict.p_value,
+            time_us: held.decided_us,
+            start_us: head.start.micros,
+            end_us: head.last.micros,
+            target: u128::from_be_bytes(head.responder().addr),
+            port: head.responder().port,
+            flow: *head,
+        };
+        let Self { incidents, alerts, rows, columns, .. } = self;
+        let folded =
+            incidents.fold(&evidence, &mut |incident| alerts.tell(Event::Ended, incident, evidence.time_us));
+        if folded.explain {
+            let explanation = explainer.explain(REASONS)?;
+            let row = rows.get(held.row);
+            let reason = |contribution: &Contribution| {
+                let (place, usual) = columns[contribution.input];
+                let input = &INPUTS[place];
+                let text = reasons::sentence(input.name, input.unit, input.definition, row[place], usual);
+                Reason { input: input.name, value: row[place], log_odds: contribution.log_odds, text }
+            };
+            let reasons: Vec<Reason> = explanation.contributions.iter().map(reason).collect();
+            cells.top_features = Names::collect(reasons.iter().map(|reason| reason.input));
+            // Flows of the window that were judged earlier may have left.
+            let mut attention: Vec<(FlowHead, f32)> = explanation
+                .attention
+                .iter()
+                .filter_map(|(ticket, weight)| {
+                    let place = ticket.checked_sub(first_ticket)?;
+                    Some((self.held.get(place as usize)?.flow.head, *weight))
+                })
+                .collect();
+            attention.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+            attention.truncate(ATTENDED);
+            incidents.explain(folded.at, verdict.score, Why { reasons, attention });
+        }
+        if let Some(event) = folded.event {
+            alerts.tell(event, incidents.get(folded.at), evidence.time_us);
+        }
+        Ok(())
+    }
+}
+
+/// Rows of inputs of held flows. A place that was given back last is used first, so that few flows use little memory.
+struct RowPool {
+    width: usize,
+    values: Vec<f32>,
+    vacant: Vec<u32>,
+}
+
+impl RowPool {
+    const fn new(width: usize) -> Self {
+        Self { width, values: Vec::new(), vacant: Vec::new() }
+    }
+
+    fn add(&mut self, row: &[f32]) -> u32 {
+        let Some(at) = self.vacant.pop() else {
+            self.values.extend_from_slice(row);
+            return (self.values.len() / self.width - 1) as u32;
+        };
+        let start = at as usize * self.width;
+        self.values[start..start + self.width].copy_from_slice(row);
+        at
+    }
+
+    fn give_back(&mut self, at: u32) {
+        self.vacant.push(at);
+    }
+
+    fn get(&self, at: u32) -> &[f32] {
+        &self.values[at as usize * self.width..][..self.width]
+    }
+}
+
+/// Names of models and classes are short; what does not fit is cut.
+fn short(text: &str) -> ShortText {
+    let mut short = ShortText::new();
+    short.push_ascii(text.as_bytes());
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tapline_features::TaplineTracker;
+    use tapline_flow::{FlowTable, Rules, Timeouts};
+    use tapline_record::{PacketRecord, TunnelKind, protocol, tcp_flag};
+    use tapline_score::WindowBatch;
+    use tapline_score::manifest::{Calibration, InputColumn, Inputs, Thresholds, Weights, Window};
+
+    use super::*;
+
+    /// Every flow is a scan, and surely so.
+    struct Alarmist;
+
+    impl Detector for Alarmist {
+        fn classes(&self) -> usize {
+            2
+        }
+
+        fn logits(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError> {
+            logits.extend((0..batch.steps()).flat_map(|step| [0.0, 9.0 + batch.step(step)[0]]));
+            Ok(())
+        }
+    }
+
+    fn manifest(window: Window) -> Manifest {
+        Manifest {
+            format: 1,
+            id: "alarmist-00000000".to_owned(),
+            classes: ["benign", "scan"].map(str::to_owned).to_vec(),
+            attack_ids: [("scan".to_owned(), "T1046".to_owned())].into(),
+            inputs: Inputs {
+                schema: inputs::SCHEMA.to_owned(),
+                schema_hash: inputs::schema_hash(),
+                columns: vec![InputColumn {
+                    name: "src_dsts_60s".to_owned(),
+                    center: 0.0,
+                    scale: 1.0,
+                    clip: 8.0,
+                    edges: vec![0.0],
+                    shares: vec![0.5, 0.5],
+                }],
+            },
+            window,
+            detectors: Vec::new(),
+            calibration: Calibration {
+                temperature: 1.0,
+                source: "validation".to_owned(),
+                benign_flows: 1,
+                benign_span_s: 1.0,
+                scores: vec![-1.0],
+                ranks: vec![1],
+            },
+            thresholds: Thresholds {
+                investigate: 1.0,
+                detect: 2.0,
+                block: 3.0,
+                alert_evidence: 1.0,
+                alert_flows: BTreeMap::new(),
+                incident_gap_us: 1_000_000,
+                budget: Vec::new(),
+            },
+            weights: Weights { file: String::new(), sha256: String::new() },
+            card: BTreeMap::new(),
+        }
+    }
+
+    /// Single SYNs of `hosts` hosts in turn, a second apart.
+    fn flows(count: u32, hosts: u32) -> Vec<(SortKey, FlowRecord<TaplineState>)> {
+        let rules = Rules::Tapline { timeouts: Timeouts::default(), vlan_in_key: true };
+        let mut table = FlowTable::new(rules, TaplineTracker, 1, 1_000_000, HashSeed(1, 2), |_, _| {});
+        for number in 0..count {
+            let host = |last: u32| (0xffff_0a00_0000 + u128::from(last)).to_be_bytes();
+            let packet = PacketRecord {
+                ts: Timestamp::from_micros(i64::from(number) * 1_000_000),
+                ordinal: u64::from(number),
+                src: host(number % hosts),
+                dst: host(0x1000 + number),
+                src_port: 40_000,
+                dst_port: 22,
+                wire_bytes: 60,
+                ip_bytes: 40,
+                l4_header_bytes: 20,
+                protocol: protocol::TCP,
+                tcp_flags: tcp_flag::SYN,
+                ip_version: 4,
+                ttl: 64,
+                seq: 0,
+                ack: 0,
+                payload_bytes: 0,
+                tunnel_id: 0,
+                vlan: [0; 2],
+                window: 1_024,
+                icmp_type: 0,
+                icmp_code: 0,
+                tunnel_kind: TunnelKind::None,
+                later_fragment: false,
+            };
+            table.push(0, &packet);
+        }
+        table.finish();
+        let mut flows = Vec::new();
+        let drained = table.drain(|flow| {
+            flows.push((flow.order(), flow.take()));
+            Ok::<(), ()>(())
+        });
+        drained.unwrap();
+        flows
+    }
+
+    fn score(flows: &[(SortKey, FlowRecord<TaplineState>)], window: Window, held_max: usize) -> Exported {
+        let manifest = manifest(window);
+        let alerts = Alerts::open(&manifest, None).unwrap();
+        let exporter = Exporter::new(None, None);
+        let seed = HashSeed(3, 4);
+        let mut scoring =
+            Scoring::new(&manifest, Box::new(Alarmist), 120_000_000, seed, alerts, exporter).unwrap();
+        scoring.held_max = held_max;
+        for (order, flow) in flows {
+            scoring.flow(*order, flow).unwrap();
+            assert!(scoring.bench.held.len() <= held_max);
+        }
+        scoring.close().unwrap()
+    }
+
+    fn window(stride: usize) -> Window {
+        Window {
+            steps: 1_000,
+            stride,
+            deadline_us: u64::MAX,
+            computed_at_most: 1,
+            padding: "left".to_owned(),
+        }
+    }
+
+    #[test]
+    fn where_too_many_flows_wait_windows_close_early() {
+        let flows = flows(500, 7);
+        for (held_max, early) in [(1_000, 0), (10, 491), (1, 499)] {
+            let exported = score(&flows, window(1_000), held_max);
+            assert_eq!(exported.flows, 500);
+            assert_eq!(exported.packets, 500);
+            let report = exported.scoring.unwrap();
+            assert_eq!(report.scores.verdicts, [0, 500]);
+            assert!(report.windows.by_bound <= early, "{held_max}: {:?}", report.windows);
+            assert_eq!(report.windows.by_bound > 0, early > 0, "{held_max}: {:?}", report.windows);
+        }
+    }
+
+    #[test]
+    fn every_host_becomes_one_alert() {
+        let exported = score(&flows(500, 7), window(1), 1_000);
+        let report = exported.scoring.unwrap();
+        // Seven seconds lie between two flows of a host, one second ends an incident; evidence is 0.3 a flow.
+        assert_eq!((report.incidents.opened, report.incidents.alerts), (500, 0));
+
+        let close = Window { deadline_us: 0, ..window(1) };
+        let mut manifest = manifest(close);
+        manifest.thresholds.incident_gap_us = 10_000_000;
+        let alerts = Alerts::open(&manifest, None).unwrap();
+        let exporter = Exporter::new(None, None);
+        let mut scoring =
+            Scoring::new(&manifest, Box::new(Alarmist), 0, HashSeed(3, 4), alerts, exporter).unwrap();
+        for (order, flow) in flows(500, 7) {
+            scoring.flow(order, &flow).unwrap();
+        }
+        let report = scoring.close().unwrap().scoring.unwrap();
+        assert_eq!((report.incidents.opened, report.incidents.alerts), (7, 7));
+        let text = report.alerts.text();
+        assert_eq!(text.lines().count(), 8, "{text}");
+        assert!(text.contains("10.0.0.6        scan         T1046"), "{text}");
+        assert!(text.contains("distinct destinations of the source, over 60 s"), "{text}");
+    }
+}
