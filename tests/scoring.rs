@@ -247,6 +247,8 @@ fn verdicts_stand_before_labels_in_every_format() {
     let header = "start_us,end_us,source,source_port,destination,destination_port,protocol,class,hostile,behaviour,\
                   tool,technique,run,site";
     fs::write(&truth, format!("{header}\n{row}\n")).unwrap();
+    let output = folder.replay(&capture, &["--format", "none", "--truth", &truth]);
+    assert!(stderr(&output).contains("by the truth 1 of them are true and 0 are not"), "{}", stderr(&output));
     let csv = folder.rows(&capture, &["--truth", &truth]);
     assert!(csv.lines().next().unwrap().contains(&format!("{VERDICT},label_class,")));
     let verdicts = column(&csv, "class").into_iter().zip(column(&csv, "label_class"));

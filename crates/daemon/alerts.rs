@@ -3,6 +3,7 @@
 //! In: what is told about an incident, in the order of packet time. Out: `--alerts`, one whole line per event, written at
 //! once; and an [`AlertSummary`] for standard error.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write};
@@ -21,6 +22,8 @@ use crate::row_tail::significant;
 
 /// Alerts that the summary keeps; the strongest of them are printed.
 const KEPT_MAX: usize = 4_096;
+/// Sources and classes that are compared with the truth.
+const SOURCES_MAX: usize = 65_536;
 /// Alerts that the summary prints.
 const PRINTED_MAX: usize = 20;
 
@@ -36,18 +39,28 @@ pub(crate) struct Alerts {
 }
 
 /// What the summary says about alerts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct AlertSummary {
     pub(crate) alerts: u64,
     /// The first of them.
-    pub(crate) kept: Vec<Kept>,
+    kept: Vec<Kept>,
+    /// Of those that are kept, how many are true and how many are not, where there is truth.
+    pub(crate) true_and_false: Option<(u64, u64)>,
+}
+
+/// What the truth says about flows that were taken for hostile, by source and class.
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    /// Flows that are hostile, and those that are not.
+    flows: HashMap<(u128, u8), (u64, u64)>,
 }
 
 /// An alert that has ended.
 #[derive(Clone, Debug)]
-pub(crate) struct Kept {
+struct Kept {
     start_us: i64,
-    source: IpAddr,
+    source: u128,
+    class_number: u8,
     class: String,
     attack_id: Option<String>,
     flows: u64,
@@ -219,8 +232,9 @@ impl Alerts {
     /// # Errors
     ///
     /// As [`check`](Self::check).
-    pub(crate) fn finish(mut self) -> anyhow::Result<AlertSummary> {
+    pub(crate) fn finish(mut self, truth: &Truth) -> anyhow::Result<AlertSummary> {
         self.check()?;
+        self.summary.compare(truth);
         Ok(self.summary)
     }
 }
@@ -233,7 +247,26 @@ pub(crate) struct AlertsNotWritten {
     source: io::Error,
 }
 
+impl Truth {
+    /// Notes a flow.
+    pub(crate) fn add(&mut self, source: u128, class: u8, hostile: bool) {
+        if self.flows.len() == SOURCES_MAX && !self.flows.contains_key(&(source, class)) {
+            return;
+        }
+        let (hostile_flows, other_flows) = self.flows.entry((source, class)).or_default();
+        *if hostile { hostile_flows } else { other_flows } += 1;
+    }
+}
+
 impl AlertSummary {
+    /// Counts the alerts most of whose flows are hostile by the truth, whatever class it gives them.
+    fn compare(&mut self, truth: &Truth) {
+        let known = self.kept.iter().filter_map(|alert| truth.flows.get(&(alert.source, alert.class_number)));
+        let (mut right, mut wrong) = (0, 0);
+        known.for_each(|(hostile, other)| *if hostile > other { &mut right } else { &mut wrong } += 1);
+        self.true_and_false = (right + wrong > 0).then_some((right, wrong));
+    }
+
     fn add(&mut self, incident: &Incident<FlowHead, Why>, class: &str, attack_id: Option<&String>) {
         self.alerts += 1;
         if self.kept.len() == KEPT_MAX {
@@ -242,7 +275,8 @@ impl AlertSummary {
         let reason = incident.explanation.as_ref().and_then(|why| why.reasons.first());
         self.kept.push(Kept {
             start_us: incident.start_us,
-            source: address(incident.source),
+            source: incident.source,
+            class_number: incident.class,
             class: class.to_owned(),
             attack_id: attack_id.cloned(),
             flows: incident.flows,
@@ -274,7 +308,7 @@ impl AlertSummary {
             let time = format!("{}Z", &time(alert.start_us)[..19]);
             let cells = [
                 &time,
-                &alert.source.to_string(),
+                &address(alert.source).to_string(),
                 &alert.class,
                 alert.attack_id.as_deref().unwrap_or("-"),
                 &alert.flows.to_string(),
@@ -282,6 +316,9 @@ impl AlertSummary {
                 alert.reason.as_deref().unwrap_or("-"),
             ];
             line("", cells);
+        }
+        if let Some((right, wrong)) = self.true_and_false {
+            let _ = writeln!(out, "         by the truth {right} of them are true and {wrong} are not");
         }
         let more = self.alerts.saturating_sub(PRINTED_MAX as u64);
         if more > 0 {

@@ -42,12 +42,13 @@ impl<S> Exporter<S> {
         Self { rows, labeller, exported: Exported::default() }
     }
 
+    /// Writes a flow; whether it is hostile by the truth, where that is known.
     #[inline]
     pub(crate) fn write(
         &mut self,
         flow: &FlowRecord<S>,
         verdict: Option<VerdictCells>,
-    ) -> Result<(), ExportError> {
+    ) -> Result<Option<bool>, ExportError> {
         self.exported.flows += 1;
         self.exported.packets += u64::from(flow.head.packets);
         self.exported.by_reason[flow.head.end_reason as usize] += 1;
@@ -56,10 +57,10 @@ impl<S> Exporter<S> {
             let label = labeller.label(&Endpoints::from(&flow.head), u64::from(flow.head.packets));
             label.map(LabelCells::from)
         });
-        match &mut self.rows {
-            Some(rows) => rows.write_with(flow, &RowTail { verdict, label }),
-            None => Ok(()),
+        if let Some(rows) = &mut self.rows {
+            rows.write_with(flow, &RowTail { verdict, label })?;
         }
+        Ok(label.map(|label| label.is_hostile()))
     }
 
     /// Flushes; the output is whole afterwards.
@@ -79,7 +80,8 @@ impl<S: Send> Stage<S> for Exporter<S> {
 
     #[inline]
     fn flow(&mut self, _: SortKey, flow: &FlowRecord<S>) -> anyhow::Result<()> {
-        Ok(self.write(flow, None)?)
+        self.write(flow, None)?;
+        Ok(())
     }
 
     fn tick(&mut self, _: Timestamp) -> anyhow::Result<()> {

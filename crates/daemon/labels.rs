@@ -178,6 +178,12 @@ pub(crate) struct LabelCells {
     run: ShortText,
 }
 
+impl LabelCells {
+    pub(crate) const fn is_hostile(&self) -> bool {
+        self.class.is_hostile()
+    }
+}
+
 impl From<Label<'_>> for LabelCells {
     fn from(label: Label<'_>) -> Self {
         let text = |name: &str| {

@@ -122,7 +122,7 @@ where
         wall_s: started.elapsed().as_secs_f64(),
     };
     let talkers = std::mem::take(&mut exported.talkers);
-    let alerts = exported.scoring.as_mut().map(|scoring| std::mem::take(&mut scoring.alerts));
+    let alerts = exported.scoring.as_ref().map(|scoring| scoring.alerts.clone());
     let stats = Stats::new(run, input, decode, &tables, exported);
     report(args, &stats, &talkers, alerts.as_ref())?;
     verdict(&stats, errors)?;

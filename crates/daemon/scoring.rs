@@ -26,7 +26,7 @@ use tapline_score::{
     Verdict, WindowLimits, reasons,
 };
 
-use crate::alerts::{AlertSummary, Alerts, Reason, Why};
+use crate::alerts::{AlertSummary, Alerts, Reason, Truth, Why};
 use crate::exporter::{Exported, Exporter};
 use crate::pipeline::Stage;
 use crate::row_tail::VerdictCells;
@@ -75,6 +75,7 @@ struct Bench {
     model: ShortText,
     /// Of each input of the model, its place in the table of inputs and its median.
     columns: Vec<(usize, f32)>,
+    truth: Truth,
 }
 
 struct Held {
@@ -82,6 +83,8 @@ struct Held {
     decided_us: i64,
     /// Its inputs, in the pool.
     row: u32,
+    /// By the verdict; 0 before it.
+    class: u8,
     verdict: Option<VerdictCells>,
 }
 
@@ -107,6 +110,9 @@ pub(crate) struct ScoringStats {
     /// Flows by class of their verdict.
     verdicts: BTreeMap<String, u64>,
     alerts: u64,
+    /// With truth: alerts most of whose flows are hostile by it, and the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alerts_true_and_false: Option<(u64, u64)>,
     incidents: u64,
     /// Ended early because there were too many.
     incidents_ended_early: u64,
@@ -170,6 +176,7 @@ impl Scoring {
                     .iter()
                     .map(|column| (place(&column.name), column.center))
                     .collect(),
+                truth: Truth::default(),
             },
             exporter,
             idle_us,
@@ -202,7 +209,7 @@ impl Scoring {
         let host = u128::from_be_bytes(flow.head.initiator().addr);
         let ticket = bench.first_ticket + bench.held.len() as u64;
         let row = bench.rows.add(&self.row);
-        bench.held.push_back(Held { flow, decided_us: self.decided_us, row, verdict: None });
+        bench.held.push_back(Held { flow, decided_us: self.decided_us, row, class: 0, verdict: None });
         let now_us = self.decided_us.saturating_add(PAUSE_US);
         scorer.push(host, now_us, &self.row, ticket, &mut |verdict, explainer| {
             bench.judge(verdict, explainer)
@@ -213,8 +220,13 @@ impl Scoring {
     /// Hands on the flows that have been judged, up to the first that has not.
     fn release(&mut self) -> anyhow::Result<()> {
         let bench = &mut self.bench;
-        while let Some(Held { flow, row, verdict: Some(verdict), .. }) = bench.held.front() {
-            self.exporter.write(flow, Some(*verdict))?;
+        while let Some(Held { flow, row, class, verdict: Some(verdict), .. }) = bench.held.front() {
+            let hostile = self.exporter.write(flow, Some(*verdict))?;
+            if *class > 0
+                && let Some(hostile) = hostile
+            {
+                bench.truth.add(u128::from_be_bytes(flow.head.initiator().addr), *class, hostile);
+            }
             bench.rows.give_back(*row);
             bench.held.pop_front();
             bench.first_ticket += 1;
@@ -255,7 +267,7 @@ impl Stage<TaplineState> for Scoring {
         let Self { scorer, bench, .. } = &mut self;
         scorer.finish(&mut |verdict, explainer| bench.judge(verdict, explainer))?;
         self.release()?;
-        let Bench { held, incidents, mut alerts, classes, model, .. } = self.bench;
+        let Bench { held, incidents, mut alerts, classes, model, truth, .. } = self.bench;
         assert!(held.is_empty(), "every flow is judged");
         let mut incidents = incidents;
         let end_us = self.decided_us;
@@ -270,7 +282,7 @@ impl Stage<TaplineState> for Scoring {
             drift: self.scorer.drift(),
             hurried: self.lookahead.hurried(),
             contexts_evicted: self.lookahead.contexts_evicted(),
-            alerts: alerts.finish()?,
+            alerts: alerts.finish(&truth)?,
         });
         Ok(exported)
     }
@@ -283,6 +295,7 @@ impl From<ScoringReport> for ScoringStats {
             model,
             verdicts: classes.into_iter().zip(scores.verdicts).filter(|(_, flows)| *flows > 0).collect(),
             alerts: incidents.alerts,
+            alerts_true_and_false: report.alerts.true_and_false,
             incidents: incidents.opened,
             incidents_ended_early: incidents.ended_early,
             windows: WindowStats {
@@ -351,6 +364,7 @@ impl Bench {
         let first_ticket = self.first_ticket;
         let held = &mut self.held[(verdict.ticket - first_ticket) as usize];
         let class = self.classes[usize::from(verdict.class)];
+        held.class = verdict.class;
         let cells = held.verdict.insert(VerdictCells::new(verdict, class, self.model));
         if verdict.class == 0 {
             return Ok(());
