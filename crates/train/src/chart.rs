@@ -47,7 +47,8 @@ pub(crate) fn precision_recall(title: &str, curves: &[(String, &[CurvePoint])]) 
         .iter()
         .map(|(name, curve)| Series {
             name: name.clone(),
-            points: curve.iter().map(|point| (point.recall, point.precision)).collect(),
+            // Before anything is called hostile there is no precision.
+            points: curve.iter().skip(1).map(|point| (point.recall, point.precision)).collect(),
         })
         .collect();
     lines(title, "recall", "precision", &fifths(), &series)

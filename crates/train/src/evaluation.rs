@@ -143,6 +143,8 @@ pub struct Overall {
     pub mean_class_auc: Option<f64>,
     /// The mean recall over hostile classes, at each false-alarm rate.
     pub mean_class_recall: [Option<f64>; FALSE_ALARM_RATES.len()],
+    /// The mean recall over hostile behaviours, at each false-alarm rate.
+    pub mean_behaviour_recall: [Option<f64>; FALSE_ALARM_RATES.len()],
     /// The lowest score called hostile at each false-alarm rate, on these very flows.
     pub thresholds: [Option<f32>; FALSE_ALARM_RATES.len()],
     /// The likeliest class of every flow.
@@ -348,8 +350,12 @@ pub fn evaluate(table: &Table, rows: &[u32], opinions: &[Opinion], options: Opti
         let skills = ranked.skill(&class_group, CLASSES.len() - 1, None);
         let (all, by_class) = figures(&ranked, &class_group, CLASSES.len() - 1, &bootstrap, options);
         let (_, by_behaviour) = figures(&ranked, &behaviour_group, behaviours.len(), &bootstrap, options);
+        let mut overall =
+            subject.overall(opinion, &ranked, &class_group, all, &skills.groups, skills.thresholds);
+        overall.mean_behaviour_recall =
+            std::array::from_fn(|at| mean(by_behaviour.iter().filter_map(|it| it.recall[at].value)));
         OfDetector {
-            overall: subject.overall(opinion, &ranked, &class_group, all, &skills.groups, skills.thresholds),
+            overall,
             by_class,
             by_behaviour,
             by_source: subject.of_sources(opinion, options),
@@ -594,6 +600,7 @@ impl<'a> Subject<'a> {
             mean_class_recall: std::array::from_fn(|at| {
                 mean(classes.iter().filter_map(|skill| skill.recall[at]))
             }),
+            mean_behaviour_recall: [None; FALSE_ALARM_RATES.len()],
             thresholds,
             by_likeliest: Called::of(Confusion::of(
                 CLASSES.len(),

@@ -123,6 +123,7 @@ fn overall(evaluation: &Evaluation, page: &mut Page) {
         "at 1e-4",
         "mean class AUC",
         "mean class recall at 1e-3",
+        "mean behaviour recall at 1e-3",
         "macro-F1, likeliest class",
         "calibration error",
     ]);
@@ -136,6 +137,7 @@ fn overall(evaluation: &Evaluation, page: &mut Page) {
         }
         table.cell(&share(overall.mean_class_auc));
         table.cell(&share(overall.mean_class_recall[READ_AT]));
+        table.cell(&share(overall.mean_behaviour_recall[READ_AT]));
         table.cell(&format!("{:.3}", overall.by_likeliest.macro_f1));
         table.cell(&format!("{:.3}", overall.calibration_error));
     }

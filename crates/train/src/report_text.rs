@@ -87,6 +87,7 @@ fn overall(evaluation: &Evaluation, out: &mut String) {
             "1e-4",
             "class AUC",
             "class 1e-3",
+            "behav 1e-3",
             "macro-F1",
             "calib err",
         ],
@@ -103,6 +104,7 @@ fn overall(evaluation: &Evaluation, out: &mut String) {
             ten_thousandth,
             share(overall.mean_class_auc),
             share(overall.mean_class_recall[READ_AT]),
+            share(overall.mean_behaviour_recall[READ_AT]),
             format!("{:.3}", overall.by_likeliest.macro_f1),
             format!("{:.3}", overall.calibration_error),
         ]);
@@ -111,7 +113,7 @@ fn overall(evaluation: &Evaluation, out: &mut String) {
     push(
         out,
         format_args!(
-            "class AUC, class 1e-3: means over hostile classes. macro-F1: the likeliest class is the answer.\n"
+            "class, behav: means over hostile classes, over hostile behaviours. macro-F1: the likeliest class is the answer.\n"
         ),
     );
 }
