@@ -8,6 +8,7 @@ use tapline_features::SchemaId;
 use tapline_label::time_text::{Clock, parse_utc_offset};
 
 use crate::dataset_cli::DatasetCommand;
+use crate::eval_cli::{self, EvalArgs};
 use crate::version;
 
 /// A streaming network sensor: packets become CICFlowMeter-style flows, exact and corrected
@@ -35,6 +36,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DatasetCommand,
     },
+    /// Say what a model is worth on networks that it never saw
+    #[command(after_help = eval_cli::EXAMPLES)]
+    Eval(Box<EvalArgs>),
     /// List or explain the columns of a schema
     #[command(after_help = FEATURES_EXAMPLES)]
     Features {

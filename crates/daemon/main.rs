@@ -9,6 +9,8 @@ mod cli;
 
 mod dataset_cli;
 mod dataset_command;
+mod eval_cli;
+mod eval_command;
 mod features_command;
 mod label_command;
 mod replay;
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Label(args) => label_command::run(&args),
         Command::Dataset { command } => dataset_command::run(&command),
+        Command::Eval(args) => eval_command::run(&args),
         Command::Features { command: FeaturesCommand::List { schema } } => features_command::list(schema),
         Command::Features { command: FeaturesCommand::Inputs } => features_command::list_inputs(),
         Command::Features { command: FeaturesCommand::Explain { name, schema } } => {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tapline_score::calibration::fit_temperature;
-use tapline_score::manifest::{DetectorKind, Manifest};
+use tapline_score::manifest::Manifest;
 use tapline_score::scaler::Scaler;
 use tapline_score::{Detector, WindowBatch};
 
@@ -28,17 +28,6 @@ pub struct Voter {
 impl std::fmt::Debug for Voter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Voter").field("name", &self.name).field("vote", &self.vote).finish_non_exhaustive()
-    }
-}
-
-/// Name of the kind of a detector.
-#[must_use]
-pub const fn kind_name(kind: &DetectorKind) -> &'static str {
-    match kind {
-        DetectorKind::BilstmAttn(_) => "bilstm-attn",
-        DetectorKind::Trees(_) => "trees",
-        DetectorKind::Logistic => "logistic",
-        DetectorKind::OneInput => "one-input",
     }
 }
 
