@@ -5,7 +5,7 @@
 //! * Windows are sorted by length and packed; a step of the recurrence is one block of rows, and nothing is done for
 //!   padding. Most windows are short.
 //! * The first step of a window has a zero state: no recurrent product, and no forget gate, a quarter of its products.
-//! * Input product, recurrent product and cells of one step follow each other in a buffer that stays in the cache.
+//! * Input products are made for a few hundred rows at a time, and used while they are in the cache.
 //! * A window of one step attends to itself: no queries, no keys.
 //! * Weights lie as the products read them; activations are polynomials in vector registers ([`kernel`](crate::kernel)).
 
@@ -16,7 +16,7 @@ use crate::kernel::{Kernel, Matrix, Update, dispatch, exp, matmul, multiply_add}
 use crate::layer_norm::{EPSILON, Normalise};
 use crate::network::{Attention, Layer, Norm, refused};
 use crate::packing::Packing;
-use crate::recurrence::{Block, Cells, Direction, GateOrder, transposed};
+use crate::recurrence::{self, Direction, DirectionWeights, PackedWeights, Trace, sized, transposed};
 use crate::{BilstmAttn, Detector, ScoreError, WindowBatch};
 
 /// Windows and steps that are worked on at a time: more would fall out of the cache, fewer make small products. A group
@@ -184,10 +184,8 @@ struct Memory {
 /// Memory within a layer.
 #[derive(Debug, Default)]
 struct Work {
-    /// Gates of one block.
-    gates: Vec<f32>,
-    /// Cell states of one direction.
-    states: Vec<f32>,
+    /// Gates of some blocks, states of one.
+    trace: Trace,
     queries: Vec<f32>,
     keys: Vec<f32>,
     values: Vec<f32>,
@@ -243,110 +241,51 @@ fn rows_and_steps<'a>(
 /// One bidirectional layer.
 #[derive(Debug)]
 struct PackedLayer {
-    inputs: usize,
-    units: usize,
-    directions: [(Direction, PackedDirection); 2],
+    /// Forward, backward.
+    directions: [PackedWeights; 2],
     norm: PackedNorm,
     /// `[inputs, 2 units]`, where these differ.
     residual: Option<Vec<f32>>,
 }
 
-/// Gates in the order i, g, o, f.
-#[derive(Debug)]
-struct PackedDirection {
-    /// `[inputs, 4 units]`
-    w_ih: Vec<f32>,
-    /// `[units, 4 units]`
-    w_hh: Vec<f32>,
-    /// `[4 units]`
-    bias: Vec<f32>,
-}
-
 impl PackedLayer {
     fn new(layer: &Layer) -> Result<Self, ScoreError> {
-        let (gates, inputs) = layer.directions[0].1.w_ih.dims2()?;
-        let units = gates / 4;
         let pack = |i: usize| -> Result<_, ScoreError> {
-            let (direction, weights) = &layer.directions[i];
-            let packed = PackedDirection {
-                w_ih: transposed(&forget_last(flat(&weights.w_ih)?), gates, inputs),
-                w_hh: transposed(&forget_last(flat(&weights.w_hh)?), gates, units),
-                bias: forget_last(flat(&weights.bias)?),
-            };
-            Ok((*direction, packed))
+            let DirectionWeights { w_ih, w_hh, bias } = &layer.directions[i];
+            Ok(PackedWeights::new(&flat(w_ih)?, &flat(w_hh)?, &flat(bias)?))
         };
         let residual = match &layer.residual {
-            Some(weight) => Some(transposed(&flat(weight)?, 2 * units, inputs)),
+            Some(weight) => {
+                let (outputs, inputs) = weight.dims2()?;
+                Some(transposed(&flat(weight)?, outputs, inputs))
+            }
             None => None,
         };
-        let norm = PackedNorm::new(&layer.norm)?;
-        Ok(Self { inputs, units, directions: [pack(0)?, pack(1)?], norm, residual })
+        Ok(Self { directions: [pack(0)?, pack(1)?], norm: PackedNorm::new(&layer.norm)?, residual })
     }
 
     fn outputs(&self) -> usize {
-        2 * self.units
+        2 * self.directions[0].units()
     }
 
     fn forward(&self, packing: &Packing, x: &[f32], y: &mut [f32], work: &mut Work) {
-        for (side, (direction, weights)) in self.directions.iter().enumerate() {
-            let states = sized(&mut work.states, packing.windows() * self.units);
-            for block in Block::all(packing, *direction) {
-                self.step(packing, &block, weights, side * self.units, x, y, &mut work.gates, states);
-            }
+        let outputs = self.outputs();
+        for (direction, weights) in
+            [Direction::Forward, Direction::Backward].into_iter().zip(&self.directions)
+        {
+            let column = if direction == Direction::Forward { 0 } else { weights.units() };
+            let out = (&mut *y, column, outputs);
+            recurrence::forward::<false>(packing, direction, weights, x, out, &mut work.trace, 1);
         }
         self.norm.forward(y);
         match &self.residual {
             Some(weight) => {
-                let rows = packing.rows();
+                let inputs = self.directions[0].inputs();
                 let (x, weight) =
-                    (Matrix::new(x, rows, self.inputs), Matrix::new(weight, self.inputs, self.outputs()));
-                matmul(y, self.outputs(), Update::Add, x, weight, 1);
+                    (Matrix::new(x, packing.rows(), inputs), Matrix::new(weight, inputs, outputs));
+                matmul(y, outputs, Update::Add, x, weight, 1);
             }
             None => add(y, x),
-        }
-    }
-
-    /// One block of one direction; its outputs go to the columns of `y` from `column`.
-    #[expect(clippy::too_many_arguments, reason = "the loop body of `forward`, whose locals these are")]
-    fn step(
-        &self,
-        packing: &Packing,
-        block: &Block,
-        weights: &PackedDirection,
-        column: usize,
-        x: &[f32],
-        y: &mut [f32],
-        gates: &mut Vec<f32>,
-        states: &mut [f32],
-    ) {
-        let Self { inputs, units, .. } = *self;
-        let Block { start, rows, continued, .. } = *block;
-        let stride = 2 * units;
-        let gates = sized(gates, rows * 4 * units);
-        let (old_gates, new_gates) = gates.split_at_mut(continued * 4 * units);
-        let (old_states, new_states) = states[..rows * units].split_at_mut(continued * units);
-        let old_x = Matrix::new(&x[start * inputs..], continued, inputs);
-        let new_x = Matrix::new(&x[(start + continued) * inputs..], rows - continued, inputs);
-        let all_gates = Matrix::new(&weights.w_ih, inputs, 4 * units);
-        let but_forget = Matrix::strided(&weights.w_ih, inputs, 3 * units, 4 * units);
-        matmul(old_gates, 4 * units, Update::Overwrite, old_x, all_gates, 1);
-        matmul(new_gates, 4 * units, Update::Overwrite, new_x, but_forget, 1);
-        if let Some(before) = block.before {
-            let hidden = &y[packing.start(before) * stride + column..];
-            let hidden = Matrix::strided(hidden, continued, units, stride);
-            let recurrent = Matrix::new(&weights.w_hh, units, 4 * units);
-            matmul(old_gates, 4 * units, Update::Add, hidden, recurrent, 1);
-        }
-        let (order, bias) = (GateOrder::Igof, &weights.bias);
-        if continued > 0 {
-            let hidden = &mut y[start * stride + column..];
-            let (gates, states) = (old_gates, old_states);
-            dispatch(Cells::<false, false> { gates, order, bias, states, hidden, stride });
-        }
-        if continued < rows {
-            let hidden = &mut y[(start + continued) * stride + column..];
-            let (gates, states) = (new_gates, new_states);
-            dispatch(Cells::<true, false> { gates, order, bias, states, hidden, stride });
         }
     }
 }
@@ -617,14 +556,6 @@ fn row_mut(values: &mut [f32], row: usize, width: usize) -> &mut [f32] {
     &mut values[row * width..(row + 1) * width]
 }
 
-/// The first values of a buffer, which grows if it must.
-fn sized(buffer: &mut Vec<f32>, count: usize) -> &mut [f32] {
-    if buffer.len() < count {
-        buffer.resize(count, 0.0);
-    }
-    &mut buffer[..count]
-}
-
 /// Zeros at the end of what a caller gave.
 fn appended(out: &mut Vec<f32>, count: usize) -> &mut [f32] {
     let start = out.len();
@@ -635,13 +566,6 @@ fn appended(out: &mut Vec<f32>, count: usize) -> &mut [f32] {
 /// The values of a tensor, row after row.
 fn flat(tensor: &Tensor) -> Result<Vec<f32>, ScoreError> {
     Ok(tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
-}
-
-/// Rows (or values) of gates i, f, g, o as i, g, o, f.
-fn forget_last(mut gates: Vec<f32>) -> Vec<f32> {
-    let quarter = gates.len() / 4;
-    gates[quarter..].rotate_left(quarter);
-    gates
 }
 
 #[cfg(test)]

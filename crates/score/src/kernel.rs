@@ -59,6 +59,35 @@ pub(crate) fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
+/// Values that a loop works on together: a vector of AVX-512, two of AVX2.
+///
+/// Loops over several slices work on arrays of these, loaded and stored by the two functions below: arrays are known not to
+/// overlap, where slices would be compared row for row.
+pub(crate) const LANES: usize = 16;
+
+/// The values from `at`, and zeros behind the end.
+#[inline(always)]
+pub(crate) fn load(values: &[f32], at: usize) -> [f32; LANES] {
+    let values = &values[at..];
+    if let Some(lanes) = values.first_chunk() {
+        return *lanes;
+    }
+    let mut lanes = [0.0; LANES];
+    lanes[..values.len()].copy_from_slice(values);
+    lanes
+}
+
+/// Puts back what [`load`] took, but for what was behind the end.
+#[inline(always)]
+pub(crate) fn store(lanes: [f32; LANES], values: &mut [f32], at: usize) {
+    let values = &mut values[at..];
+    if let Some(place) = values.first_chunk_mut() {
+        *place = lanes;
+        return;
+    }
+    values.copy_from_slice(&lanes[..values.len()]);
+}
+
 /// A matrix in a slice that somebody else owns.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Matrix<'a> {

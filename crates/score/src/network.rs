@@ -25,7 +25,7 @@ use candle_nn::{Init, Linear, Module, VarBuilder, VarMap};
 use crate::layer_norm::{EPSILON, layer_norm};
 use crate::manifest::NetworkSpec;
 use crate::packing::Packing;
-use crate::recurrence::{Direction, recur};
+use crate::recurrence::{DirectionWeights, recur};
 use crate::{Detector, ScoreError, WindowBatch};
 
 /// Prefix of the network's tensors.
@@ -362,20 +362,11 @@ fn places(
 /// One bidirectional layer.
 #[derive(Debug)]
 pub(crate) struct Layer {
-    pub(crate) directions: [(Direction, DirectionWeights); 2],
+    /// Forward, backward.
+    pub(crate) directions: [DirectionWeights; 2],
     pub(crate) norm: Norm,
     /// `[2 units, inputs]`, where these differ.
     pub(crate) residual: Option<Tensor>,
-}
-
-#[derive(Debug)]
-pub(crate) struct DirectionWeights {
-    /// `[4 units, inputs]`
-    pub(crate) w_ih: Tensor,
-    /// `[4 units, units]`
-    pub(crate) w_hh: Tensor,
-    /// `[4 units]`
-    pub(crate) bias: Tensor,
 }
 
 impl Layer {
@@ -397,10 +388,7 @@ impl Layer {
         };
         let residual = variables.pp(format!("residual{i}"));
         Ok(Self {
-            directions: [
-                (Direction::Forward, direction("forward")?),
-                (Direction::Backward, direction("backward")?),
-            ],
+            directions: [direction("forward")?, direction("backward")?],
             norm: Norm::new(2 * units, norm, variables.pp(format!("norm{i}")))?,
             residual: (inputs != 2 * units)
                 .then(|| residual.get((2 * units, inputs), "weight"))
@@ -409,10 +397,8 @@ impl Layer {
     }
 
     fn forward(&self, x: &Tensor, packing: &Arc<Packing>, train: bool) -> candle_core::Result<Tensor> {
-        let [forward, backward] = self.directions.each_ref().map(|(direction, weights)| {
-            recur(&x.matmul(&weights.w_ih.t()?)?, &weights.w_hh, &weights.bias, packing, *direction)
-        });
-        let y = self.norm.forward(&Tensor::cat(&[forward?, backward?], 1)?, train)?;
+        let hidden = recur(x, self.directions.each_ref(), packing)?;
+        let y = self.norm.forward(&hidden, train)?;
         match &self.residual {
             Some(weight) => y + x.matmul(&weight.t()?)?,
             None => y + x,
