@@ -20,7 +20,7 @@ use tapline_score::{BilstmAttn, CpuNetwork, Detector, WindowBatch};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-const USAGE: &str = "Usage: network_speed speed|training [SECONDS] [WINDOWS]";
+const USAGE: &str = "Usage: network_speed speed|training [SECONDS [WINDOWS [SHAPE]]]";
 const WIDTH: usize = 50;
 const CLASSES: usize = 8;
 
@@ -34,9 +34,10 @@ fn main() -> ExitCode {
             return ExitCode::from(64);
         }
     };
+    let only = arguments.get(3).map(String::as_str);
     let result = match arguments.first().map(String::as_str) {
-        Some("speed") => speed(seconds, windows),
-        Some("training") => training(seconds),
+        Some("speed") => speed(seconds, windows, only),
+        Some("training") => training(seconds, only),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(64);
@@ -52,8 +53,8 @@ fn main() -> ExitCode {
 const SHAPES: [(&str, &[usize]); 3] =
     [("256-128-64", &[256, 128, 64]), ("128-64", &[128, 64]), ("64-32", &[64, 32])];
 
-fn speed(seconds: f64, windows: usize) -> Result<()> {
-    for (name, hidden) in SHAPES {
+fn speed(seconds: f64, windows: usize, only: Option<&str>) -> Result<()> {
+    for (name, hidden) in SHAPES.into_iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
         let (mut network, _) = network(hidden)?;
         let mut packed = CpuNetwork::new(&network)?;
         for steps in [1, 16, 0] {
@@ -72,12 +73,11 @@ fn speed(seconds: f64, windows: usize) -> Result<()> {
     Ok(())
 }
 
-fn training(seconds: f64) -> Result<()> {
-    for (name, hidden, steps, windows) in [
-        (SHAPES[0].0, SHAPES[0].1, 16, 64),
-        (SHAPES[2].0, SHAPES[2].1, 8, 128),
-        (SHAPES[2].0, SHAPES[2].1, 0, 128),
-    ] {
+fn training(seconds: f64, only: Option<&str>) -> Result<()> {
+    for ((name, hidden), steps, windows) in [(SHAPES[0], 16, 64), (SHAPES[2], 8, 128), (SHAPES[2], 0, 128)] {
+        if only.is_some_and(|only| only != name) {
+            continue;
+        }
         let (network, variables) = network(hidden)?;
         let lengths = lengths_of(windows, steps);
         let longest = lengths.iter().copied().max().unwrap_or(0);
