@@ -12,6 +12,9 @@ use tapline_score::manifest::{NetworkSpec, Window};
 
 use crate::adamw::AdamWSpec;
 use crate::augmentation::AugmentationSpec;
+use crate::boosting::BoostConfig;
+use crate::forest::ForestConfig;
+use crate::logistic::LogisticConfig;
 use crate::losses::{ClassLoss, ClassLossSpec};
 use crate::sampler::SamplerSpec;
 use crate::schedule::ScheduleSpec;
@@ -43,6 +46,8 @@ pub struct Config {
     pub schedule: ScheduleConfig,
     /// What is done to training windows so that the network leans on no single input.
     pub augmentation: AugmentationConfig,
+    /// The trees beside the network.
+    pub trees: TreesConfig,
     /// Operating points and alerts.
     pub thresholds: ThresholdsConfig,
     /// Which detectors are made, and with which weight they vote.
@@ -209,6 +214,24 @@ pub struct AugmentationConfig {
     pub jitter: f64,
 }
 
+/// The trees beside the network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TreesConfig {
+    /// `boosted` or `forest`.
+    pub method: String,
+    /// Rounds of boosting, or trees of the forest, at most.
+    pub rounds: usize,
+    /// Leaves of a tree at most.
+    pub leaves: usize,
+    /// Splits from root to leaf at most.
+    pub depth: u32,
+    /// Share of each boosting step that is taken.
+    pub rate: f64,
+    /// Weight of a leaf's rows at least, where a row weighs 1 on average.
+    pub leaf_weight: f64,
+}
+
 /// Operating points and alerts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -318,6 +341,9 @@ impl Config {
             ("network.heads", self.network.heads, 1, 64),
             ("network.attention", self.network.attention, self.network.heads, 4096),
             ("sampler.batch_windows", self.sampler.batch_windows, 1, 1 << 16),
+            ("trees.rounds", self.trees.rounds, 1, 10_000),
+            ("trees.leaves", self.trees.leaves, 2, 4096),
+            ("trees.depth", self.trees.depth as usize, 1, 30),
             ("schedule.epochs", self.schedule.epochs as usize, 1, 1 << 20),
             ("schedule.stop_after", self.schedule.stop_after as usize, 1, 1 << 20),
         ];
@@ -338,6 +364,12 @@ impl Config {
                 self.network.attention, self.network.heads
             ));
         }
+        if !["boosted", "forest"].contains(&self.trees.method.as_str()) {
+            return Err(format!(
+                "trees.method = {:?}: \"boosted\" or \"forest\" is allowed",
+                self.trees.method
+            ));
+        }
         if !["layer", "batch"].contains(&self.network.norm.as_str()) {
             return Err(format!("network.norm = {:?}: \"layer\" or \"batch\" is allowed", self.network.norm));
         }
@@ -355,6 +387,8 @@ impl Config {
             ("optimiser.beta2", self.optimiser.beta2, 0.0, 0.999_999),
             ("optimiser.weight_decay", self.optimiser.weight_decay, 0.0, 10.0),
             ("optimiser.clip_norm", self.optimiser.clip_norm, 1e-6, 1e6),
+            ("trees.rate", self.trees.rate, 1e-4, 1.0),
+            ("trees.leaf_weight", self.trees.leaf_weight, 0.0, 1e9),
             ("schedule.factor", self.schedule.factor, 0.01, 1.0),
             ("schedule.least_rate", self.schedule.least_rate, 0.0, 1.0),
             ("schedule.least_gain", self.schedule.least_gain, 0.0, 1.0),
@@ -440,6 +474,41 @@ impl Config {
         }
     }
 
+    /// How to boost trees.
+    #[must_use]
+    pub fn boosting(&self, threads: usize) -> BoostConfig {
+        BoostConfig {
+            rounds: self.trees.rounds,
+            leaves: self.trees.leaves,
+            depth: self.trees.depth,
+            rate: self.trees.rate,
+            leaf_weight: self.trees.leaf_weight,
+            seed: self.model.seed,
+            threads,
+            ..BoostConfig::default()
+        }
+    }
+
+    /// How to grow a forest.
+    #[must_use]
+    pub fn forest(&self, threads: usize) -> ForestConfig {
+        ForestConfig {
+            trees: self.trees.rounds,
+            leaves: self.trees.leaves,
+            depth: self.trees.depth,
+            leaf_weight: self.trees.leaf_weight,
+            seed: self.model.seed,
+            threads,
+            ..ForestConfig::default()
+        }
+    }
+
+    /// How to fit the logistic regression.
+    #[must_use]
+    pub fn logistic(&self, threads: usize) -> LogisticConfig {
+        LogisticConfig { threads, ..LogisticConfig::default() }
+    }
+
     /// How to train, for a checkpoint of this fingerprint.
     #[must_use]
     pub fn training(&self, fingerprint: String) -> TrainingSpec {
@@ -481,7 +550,6 @@ impl Config {
                 groups: self.augmentation.groups.clone(),
                 jitter: self.augmentation.jitter,
             },
-            validation_batch_windows: 256,
             validation_benign_windows: self.schedule.validation_benign_windows,
             seed: self.model.seed,
             fingerprint,
@@ -573,6 +641,19 @@ impl Default for AugmentationConfig {
             drop_group: 0.05,
             groups: groups.map(str::to_owned).into(),
             jitter: 0.05,
+        }
+    }
+}
+
+impl Default for TreesConfig {
+    fn default() -> Self {
+        Self {
+            method: "boosted".to_owned(),
+            rounds: 400,
+            leaves: 31,
+            depth: 8,
+            rate: 0.08,
+            leaf_weight: 20.0,
         }
     }
 }

@@ -70,6 +70,9 @@ pub enum TrainError {
         /// The loss.
         loss: f64,
     },
+    /// Somebody ended it.
+    #[error("stopped after an epoch; --resume goes on from there")]
+    Stopped,
     /// The device failed, or a shape does not fit.
     #[error("running the network: {0}")]
     Device(#[from] candle_core::Error),

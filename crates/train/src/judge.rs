@@ -243,7 +243,8 @@ impl Logits {
     }
 
     /// The mean of the voters' log-probabilities, weighted by their votes: as [`tapline_score::Ensemble`] computes it.
-    fn vote(&self) -> Vec<f32> {
+    #[must_use]
+    pub fn vote(&self) -> Vec<f32> {
         let votes: f32 = self.voters.iter().map(|(_, vote, _)| vote.max(0.0)).sum();
         let mut mean = Vec::new();
         for (_, vote, logits) in self.voters.iter().filter(|(_, vote, _)| *vote > 0.0) {

@@ -20,7 +20,13 @@ pub mod schedule;
 pub mod config;
 pub mod experiment;
 
+pub mod alerts;
+pub mod learner;
+pub mod making;
+mod model_text;
+
 pub mod checkpoint;
+pub mod judgement;
 pub mod training;
 pub mod validation;
 

@@ -61,54 +61,20 @@ impl Sampler {
         if windows.is_empty() {
             return Err(TrainError::Data { reason: "there are no windows to train on".to_owned() });
         }
-        type Key = (u32, u8, u32);
-        let key = |row: u32| -> Key {
-            let at = row as usize;
-            (table.source.id(at), table.class[at], table.behaviour.id(at))
-        };
         let mut rows: BTreeMap<Key, usize> = BTreeMap::new();
         for window in 0..windows.len() {
             for row in windows.judged(window) {
-                *rows.entry(key(*row)).or_default() += 1;
+                *rows.entry(key(table, *row)).or_default() += 1;
             }
         }
         let keys: Vec<Key> = (0..windows.len())
             .map(|window| {
-                let keys = windows.judged(window).iter().map(|row| key(*row));
+                let keys = windows.judged(window).iter().map(|row| key(table, *row));
                 keys.min_by_key(|key| (key.1 == 0, rows[key], *key)).unwrap_or_default()
             })
             .collect();
-        let mut counts: BTreeMap<Key, usize> = BTreeMap::new();
-        for key in &keys {
-            *counts.entry(*key).or_default() += 1;
-        }
-
-        let root = |count: &usize| (*count as f64).sqrt();
-        let hostile_roots: f64 =
-            counts.iter().filter(|(key, _)| key.1 != 0).map(|(_, count)| root(count)).sum();
-        let mut benign_roots: BTreeMap<u32, f64> = BTreeMap::new();
-        for ((source, class, _), count) in &counts {
-            if *class == 0 {
-                *benign_roots.entry(*source).or_default() += root(count);
-            }
-        }
-        let hostile_share = match (hostile_roots > 0.0, benign_roots.is_empty()) {
-            (false, _) => 0.0,
-            (true, true) => 1.0,
-            (true, false) => spec.hostile_share.clamp(0.0, 1.0),
-        };
-        let shares: BTreeMap<Key, f64> = counts
-            .iter()
-            .map(|(key, count)| {
-                let (source, class, _) = key;
-                let share = if *class == 0 {
-                    (1.0 - hostile_share) * root(count) / benign_roots[source] / benign_roots.len() as f64
-                } else {
-                    hostile_share * root(count) / hostile_roots
-                };
-                (*key, share)
-            })
-            .collect();
+        let counts = count(&keys);
+        let shares = shares(&counts, spec.hostile_share);
 
         let mut class_steps = [0.0; CLASSES.len()];
         let mut sums = Vec::with_capacity(windows.len());
@@ -180,6 +146,58 @@ impl Sampler {
     }
 }
 
+/// Weights of rows, where windows play no part: in the mean 1, and each group has the share that its windows would have.
+#[must_use]
+pub fn row_weights(table: &Table, rows: &[u32], hostile_share: f64) -> Vec<f32> {
+    let keys: Vec<Key> = rows.iter().map(|row| key(table, *row)).collect();
+    let counts = count(&keys);
+    let shares = shares(&counts, hostile_share);
+    keys.iter().map(|key| (shares[key] / counts[key] as f64 * rows.len() as f64) as f32).collect()
+}
+
+/// Source, class, behaviour.
+type Key = (u32, u8, u32);
+
+fn key(table: &Table, row: u32) -> Key {
+    let at = row as usize;
+    (table.source.id(at), table.class[at], table.behaviour.id(at))
+}
+
+fn count(keys: &[Key]) -> BTreeMap<Key, usize> {
+    let mut counts = BTreeMap::new();
+    for key in keys {
+        *counts.entry(*key).or_default() += 1;
+    }
+    counts
+}
+
+/// Shares of the groups, from how many belong to each.
+fn shares(counts: &BTreeMap<Key, usize>, hostile_share: f64) -> BTreeMap<Key, f64> {
+    let root = |count: &usize| (*count as f64).sqrt();
+    let hostile_roots: f64 = counts.iter().filter(|(key, _)| key.1 != 0).map(|(_, count)| root(count)).sum();
+    let mut benign_roots: BTreeMap<u32, f64> = BTreeMap::new();
+    for ((source, class, _), count) in counts {
+        if *class == 0 {
+            *benign_roots.entry(*source).or_default() += root(count);
+        }
+    }
+    let hostile_share = match (hostile_roots > 0.0, benign_roots.is_empty()) {
+        (false, _) => 0.0,
+        (true, true) => 1.0,
+        (true, false) => hostile_share.clamp(0.0, 1.0),
+    };
+    let share = |(key, count): (&Key, &usize)| {
+        let (source, class, _) = key;
+        let share = if *class == 0 {
+            (1.0 - hostile_share) * root(count) / benign_roots[source] / benign_roots.len() as f64
+        } else {
+            hostile_share * root(count) / hostile_roots
+        };
+        (*key, share)
+    };
+    counts.iter().map(share).collect()
+}
+
 /// Batches within which windows are sorted by length.
 const POOL_BATCHES: usize = 32;
 
@@ -236,13 +254,19 @@ mod tests {
             });
             found.unwrap().share
         };
-        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-6, "{a} is not {b}");
         close(share("a", 0, "web"), 0.3 * 0.75);
         close(share("a", 0, "dns"), 0.3 * 0.25);
         close(share("b", 0, "web"), 0.3);
         close(share("a", 1, "syn"), 0.4 * 0.8);
         close(share("b", 5, "beacon"), 0.4 * 0.2);
         close(sampler.class_steps()[5], 0.4 * 0.2);
+
+        // Rows alone are weighed alike.
+        let all: Vec<u32> = (0..rows.len() as u32).collect();
+        let weights = row_weights(&table, &all, 0.4);
+        let scans = (0..rows.len()).filter(|row| table.class[*row] == 1);
+        close(scans.map(|row| f64::from(weights[row])).sum::<f64>() / rows.len() as f64, 0.4 * 0.8);
 
         let mut drawn = [0_usize; CLASSES.len()];
         for epoch in 0..40 {

@@ -69,6 +69,8 @@ pub enum Fate {
     Chosen,
     /// One value has more than [`CONSTANT_SHARE`] of the weight.
     NearConstant,
+    /// The configuration leaves it out.
+    LeftOut,
     /// It says the same as this better one.
     Duplicate(String),
     /// Others are better.
@@ -76,12 +78,17 @@ pub enum Fate {
 }
 
 impl Selection {
-    /// Ranks the inputs of `table` by its `rows`, and takes the best.
+    /// Ranks the inputs of `table` by its `rows`, and takes the best but for those that are to be `left_out`.
     ///
     /// # Errors
     ///
     /// The rows are of one class.
-    pub fn of(table: &Table, rows: &[u32], spec: &SelectionSpec) -> Result<Self, TrainError> {
+    pub fn of(
+        table: &Table,
+        rows: &[u32],
+        spec: &SelectionSpec,
+        left_out: impl Fn(&str) -> bool,
+    ) -> Result<Self, TrainError> {
         let sample = WeightedRows::sample(table, rows, spec)?;
         let mut columns: Vec<Ranked> = Vec::with_capacity(table.width());
         let mut order: Vec<u32> = (0..sample.rows.len() as u32).collect();
@@ -92,7 +99,11 @@ impl Selection {
                 values[*a as usize].total_cmp(&values[*b as usize]).then_with(|| a.cmp(b))
             });
             let (mutual_information, commonest) = sample.mutual_information(&values, &order);
-            let fate = if commonest > CONSTANT_SHARE { Fate::NearConstant } else { Fate::BeyondK };
+            let fate = match commonest > CONSTANT_SHARE {
+                _ if left_out(name) => Fate::LeftOut,
+                true => Fate::NearConstant,
+                false => Fate::BeyondK,
+            };
             let f = sample.f(&values);
             columns.push(Ranked { name: name.clone(), place, mutual_information, f, rank: 0.0, fate });
         }
@@ -109,7 +120,7 @@ impl Selection {
 
         let mut chosen: Vec<(String, Vec<f32>)> = Vec::with_capacity(spec.k);
         for ranked in &mut columns {
-            if ranked.fate == Fate::NearConstant || chosen.len() == spec.k {
+            if ranked.fate != Fate::BeyondK || chosen.len() == spec.k {
                 continue;
             }
             sample.column(table, ranked.place, &mut values);
@@ -147,6 +158,7 @@ impl Selection {
             let fate = match &ranked.fate {
                 Fate::Chosen => "chosen".to_owned(),
                 Fate::NearConstant => "nearly constant".to_owned(),
+                Fate::LeftOut => "left out".to_owned(),
                 Fate::Duplicate(other) => format!("says the same as {other}"),
                 Fate::BeyondK => "beyond k".to_owned(),
             };
@@ -333,7 +345,7 @@ mod tests {
 
     fn select(table: &Table, k: usize) -> Selection {
         let rows: Vec<u32> = (0..table.rows() as u32).collect();
-        Selection::of(table, &rows, &SelectionSpec { k, ..SelectionSpec::default() }).unwrap()
+        Selection::of(table, &rows, &SelectionSpec { k, ..SelectionSpec::default() }, |_| false).unwrap()
     }
 
     #[test]
@@ -402,14 +414,16 @@ mod tests {
         assert!((selection.inputs[0].mutual_information - 1.0).abs() < 1e-9);
         let sampled = SelectionSpec { k: 1, sample_rows: 100, ..SelectionSpec::default() };
         let rows: Vec<u32> = (0..table.rows() as u32).collect();
-        assert_eq!(Selection::of(&table, &rows, &sampled).unwrap().places(), [1]);
+        assert_eq!(Selection::of(&table, &rows, &sampled, |_| false).unwrap().places(), [1]);
+        let without = Selection::of(&table, &rows, &sampled, |name| name.starts_with("wh")).unwrap();
+        assert!(without.places().is_empty());
     }
 
     #[test]
     fn one_class_cannot_be_told_apart() {
         let table = table(&["x"], &[row("scan", &[1.0])]);
         let spec = SelectionSpec::default();
-        let error = |rows: &[u32]| Selection::of(&table, rows, &spec).unwrap_err().to_string();
+        let error = |rows: &[u32]| Selection::of(&table, rows, &spec, |_| false).unwrap_err().to_string();
         assert_eq!(error(&[0]), "all training rows are of class \"scan\"");
         assert_eq!(error(&[]), "there are no training rows: look at data.train and data.leave_out");
     }

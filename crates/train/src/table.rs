@@ -489,7 +489,7 @@ mod tests {
         assert_eq!(table.host.find("10.0.0.9"), Some(1));
         assert_eq!(table.split, [Split::Train, Split::Train, Split::Validate]);
         assert_eq!(table.source.all(), ["testbed/a", "testbed/b"]);
-        assert_eq!(table.metadata["tapline.inputs"], "inputs-1");
+        assert_eq!(table.metadata["tapline.inputs"], "inputs-1 c0ffee");
         assert_eq!(table.rows_where(|row| table.split[row] == Split::Validate), [2]);
     }
 

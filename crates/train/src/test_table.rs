@@ -110,7 +110,7 @@ pub(crate) fn write(inputs: &[&str], rows: &[TestRow], change: Change) -> NamedT
             .unwrap()
     });
     let schema = Type::group_type_builder("tapline").with_fields(fields.collect()).build().unwrap();
-    let metadata = [("tapline.inputs", "inputs-1"), ("tapline.inputs_hash", "c0ffee")]
+    let metadata = [("tapline.inputs", "inputs-1 c0ffee")]
         .map(|(key, value)| KeyValue::new(key.to_owned(), value.to_owned()));
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)

@@ -11,19 +11,19 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
-use tapline_score::ScoreError;
-use tapline_score::calibration::log_odds;
+use tapline_score::{Detector, ScoreError};
 
 use crate::adamw::{AdamW, AdamWSpec};
 use crate::augmentation::{Augmentation, AugmentationSpec};
 use crate::batches::{Batch, Batcher};
 use crate::checkpoint::{Checkpoint, State};
 use crate::clip::clip_global_norm;
+use crate::judgement::Steps;
 use crate::losses::{ClassLossSpec, class_loss, class_weights, reconstruction_loss};
 use crate::sampler::{Sampler, SamplerSpec};
 use crate::schedule::{Schedule, ScheduleSpec};
-use crate::validation::{Judged, Validation};
-use crate::{CLASSES, Random, Table, TrainError, Windows};
+use crate::validation::Validation;
+use crate::{Random, Table, TrainError, Windows};
 
 /// What can be trained.
 pub trait Trainable {
@@ -31,12 +31,19 @@ pub trait Trainable {
     fn seed_dropout(&self, seed: u64);
 
     /// Logits `[windows, steps, classes]` and reconstructed inputs `[windows, steps, width]` of `inputs`
-    /// (`[windows, steps, width]`), where `mask` (`[windows, steps]`) is 1: both can be differentiated.
+    /// (`[windows, steps, width]`), where `mask` (`[windows, steps]`) is 1: both can be differentiated. Units are left out.
     ///
     /// # Errors
     ///
     /// The device failed, or shapes do not fit.
-    fn forward(&self, inputs: &Tensor, mask: &Tensor, train: bool) -> Result<(Tensor, Tensor), ScoreError>;
+    fn forward(&self, inputs: &Tensor, mask: &Tensor) -> Result<(Tensor, Tensor), ScoreError>;
+
+    /// The network as it stands, to judge with.
+    ///
+    /// # Errors
+    ///
+    /// The device failed.
+    fn detector(&self) -> Result<Box<dyn Detector>, ScoreError>;
 }
 
 /// What to train on.
@@ -77,8 +84,6 @@ pub struct TrainingSpec {
     pub schedule: ScheduleSpec,
     /// What is done to training windows.
     pub augmentation: AugmentationSpec,
-    /// Windows of a batch in validation.
-    pub validation_batch_windows: usize,
     /// Purely benign windows that validation looks at, at most; 0: all of them.
     pub validation_benign_windows: usize,
     /// Of dropout, augmentation and draws.
@@ -128,6 +133,21 @@ pub struct BatchReport {
 
 /// Who watches a training.
 pub trait Progress {
+    /// Something else than batches begins: `reading the table`.
+    fn stage(&mut self, what: &str) {
+        let _ = what;
+    }
+
+    /// A round of something else than epochs is done, of so many at most.
+    fn round(&mut self, what: &str, done: usize, of: usize) {
+        let _ = (what, done, of);
+    }
+
+    /// These epochs had been done before; the training goes on behind them.
+    fn resumed(&mut self, epochs: &[EpochReport]) {
+        let _ = epochs;
+    }
+
     /// A batch is done.
     fn batch(&mut self, report: &BatchReport) {
         let _ = report;
@@ -197,7 +217,11 @@ pub fn train<N: Trainable>(
         _ => None,
     };
     let mut finished = match saved {
-        Some((path, saved)) => training.restore(path, saved)?,
+        Some((path, saved)) => {
+            let finished = training.restore(path, saved)?;
+            progress.resumed(&training.epochs);
+            finished
+        }
         None => false,
     };
     while !finished && training.epochs.len() < spec.epochs as usize {
@@ -215,39 +239,6 @@ pub fn train<N: Trainable>(
     training.keep_best()?;
     let best_epoch = training.schedule.best().map_or(0, |(epoch, _)| epoch);
     Ok(Outcome { epochs: training.epochs, best_epoch, finished })
-}
-
-/// Logits of the judged rows of `windows`: `[rows, classes]`, row-major, and the rows, in the same order.
-///
-/// # Errors
-///
-/// The device failed.
-pub fn judge<N: Trainable>(
-    network: &N,
-    batcher: &Batcher<'_>,
-    windows: &[u32],
-    batch_windows: usize,
-    mut done: impl FnMut(usize, usize),
-) -> Result<(Vec<f32>, Vec<u32>), TrainError> {
-    // By length, so that little is padded; the order is a function of the windows alone.
-    let mut order = windows.to_vec();
-    order.sort_by_key(|window| batcher.windows.steps(*window as usize).len());
-    let (mut logits, mut rows) = (Vec::new(), Vec::new());
-    let batches = order.len().div_ceil(batch_windows.max(1));
-    for (number, chunk) in order.chunks(batch_windows.max(1)).enumerate() {
-        let batch = batcher.batch(chunk, None)?;
-        let (out, _) = network.forward(&batch.inputs, &batch.mask, false)?;
-        let (_, steps, classes) = out.dims3()?;
-        let out = out.flatten_all()?.to_vec1::<f32>()?;
-        for (at, window) in chunk.iter().enumerate() {
-            let judged = batcher.windows.judged(*window as usize);
-            let end = (at + 1) * steps * classes;
-            logits.extend_from_slice(&out[end - judged.len() * classes..end]);
-            rows.extend_from_slice(judged);
-        }
-        done(number + 1, batches);
-    }
-    Ok((logits, rows))
 }
 
 impl<'a, N: Trainable> Training<'a, N> {
@@ -325,7 +316,7 @@ impl<'a, N: Trainable> Training<'a, N> {
 
     /// The loss to minimise, and its two parts as numbers.
     fn loss(&self, batch: &Batch) -> Result<(Tensor, [f64; 2]), TrainError> {
-        let (logits, reconstruction) = self.network.forward(&batch.inputs, &batch.mask, true)?;
+        let (logits, reconstruction) = self.network.forward(&batch.inputs, &batch.mask)?;
         let of_classes =
             class_loss(&logits, &batch.targets, &batch.judged, &self.class_weights, &self.spec.loss)?;
         if self.spec.reconstruction <= 0.0 {
@@ -340,27 +331,13 @@ impl<'a, N: Trainable> Training<'a, N> {
     }
 
     fn validate(&self, epoch: u32, progress: &mut dyn Progress) -> Result<Validation, TrainError> {
-        let batcher = self.batcher(self.material.validate);
-        let (logits, rows) = judge(
-            self.network,
-            &batcher,
-            &self.validated,
-            self.spec.validation_batch_windows,
-            |done, batches| {
-                progress.batch(&BatchReport { epoch, done, batches, loss: 0.0, validating: true });
-            },
-        )?;
-        let table = self.material.table;
-        let judged: Vec<Judged> = logits
-            .chunks_exact(CLASSES.len())
-            .zip(&rows)
-            .map(|(logits, row)| Judged {
-                score: log_odds(logits, 1.0),
-                class: table.class[*row as usize],
-                behaviour: table.behaviour.id(*row as usize),
-            })
-            .collect();
-        Ok(Validation::of(&judged))
+        let width = self.material.inputs.len();
+        let steps = Steps { cells: self.material.cells, width, windows: self.material.validate };
+        let mut detector = self.network.detector()?;
+        let judgement = steps.judge(&mut *detector, &self.validated, |done, batches| {
+            progress.batch(&BatchReport { epoch, done, batches, loss: 0.0, validating: true });
+        })?;
+        Ok(Validation::of(&judgement.judged(self.material.table, 1.0)))
     }
 
     fn batcher(&self, windows: &'a Windows) -> Batcher<'a> {
@@ -457,12 +434,12 @@ const SKIPPED_AT_MOST: u64 = 20;
 #[cfg(test)]
 mod tests {
     use candle_core::D;
-    use tapline_score::manifest;
+    use tapline_score::{WindowBatch, manifest};
 
     use super::*;
     use crate::losses::ClassLoss;
-    use crate::scaling;
     use crate::test_table::{Change, TestRow, write};
+    use crate::{CLASSES, scaling};
 
     /// A small network that looks at a step and at the mean of its window, with dropout.
     struct Small {
@@ -492,25 +469,46 @@ mod tests {
             self.draws.set(seed);
         }
 
-        fn forward(
-            &self,
-            inputs: &Tensor,
-            mask: &Tensor,
-            train: bool,
-        ) -> Result<(Tensor, Tensor), ScoreError> {
-            let steps = mask.unsqueeze(2)?;
-            let mean = inputs.broadcast_mul(&steps)?.sum_keepdim(1)?;
-            let mean = mean.broadcast_div(&steps.sum_keepdim(1)?)?.broadcast_as(inputs.shape())?;
-            let x = Tensor::cat(&[inputs, &mean], D::Minus1)?;
-            let mut hidden = x.broadcast_matmul(&self.variables["in"])?.tanh()?;
-            if train {
-                let mut random = Random::new(self.draws.get());
-                let kept: Vec<f32> = (0..12).map(|_| if random.chance(0.2) { 0.0 } else { 1.25 }).collect();
-                self.draws.set(random.next());
-                hidden = hidden.broadcast_mul(&Tensor::new(kept, &Device::Cpu)?)?;
-            }
+        fn forward(&self, inputs: &Tensor, mask: &Tensor) -> Result<(Tensor, Tensor), ScoreError> {
+            let mut random = Random::new(self.draws.get());
+            let kept: Vec<f32> = (0..12).map(|_| if random.chance(0.2) { 0.0 } else { 1.25 }).collect();
+            self.draws.set(random.next());
+            let hidden = hidden(&self.variables["in"], inputs, mask)?;
+            let hidden = hidden.broadcast_mul(&Tensor::new(kept, &Device::Cpu)?)?;
             let logits = hidden.broadcast_matmul(&self.variables["out"])?;
             Ok((logits, hidden.broadcast_matmul(&self.variables["back"])?))
+        }
+
+        fn detector(&self) -> Result<Box<dyn Detector>, ScoreError> {
+            Ok(Box::new(SmallDetector(self.variables.clone())))
+        }
+    }
+
+    fn hidden(weights: &Var, inputs: &Tensor, mask: &Tensor) -> candle_core::Result<Tensor> {
+        let steps = mask.unsqueeze(2)?;
+        let mean = inputs.broadcast_mul(&steps)?.sum_keepdim(1)?;
+        let mean = mean.broadcast_div(&steps.sum_keepdim(1)?)?.broadcast_as(inputs.shape())?;
+        Tensor::cat(&[inputs, &mean], D::Minus1)?.broadcast_matmul(weights)?.tanh()
+    }
+
+    struct SmallDetector(BTreeMap<String, Var>);
+
+    impl Detector for SmallDetector {
+        fn classes(&self) -> usize {
+            CLASSES.len()
+        }
+
+        fn logits(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError> {
+            let mut start = 0;
+            for length in &batch.lengths {
+                let steps = batch.inputs[start * batch.width..(start + length) * batch.width].to_vec();
+                start += length;
+                let inputs = Tensor::from_vec(steps, (1, *length, batch.width), &Device::Cpu)?;
+                let mask = Tensor::ones((1, *length), candle_core::DType::F32, &Device::Cpu)?;
+                let out = hidden(&self.0["in"], &inputs, &mask)?.broadcast_matmul(&self.0["out"])?;
+                logits.extend(out.flatten_all()?.to_vec1::<f32>()?);
+            }
+            Ok(())
         }
     }
 
@@ -572,7 +570,6 @@ mod tests {
                 jitter: 0.02,
                 ..AugmentationSpec::default()
             },
-            validation_batch_windows: 32,
             validation_benign_windows: 60,
             seed: 9,
             fingerprint: "test".to_owned(),
