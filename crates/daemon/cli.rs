@@ -9,6 +9,7 @@ use tapline_label::time_text::{Clock, parse_utc_offset};
 
 use crate::dataset_cli::DatasetCommand;
 use crate::eval_cli::{self, EvalArgs};
+use crate::train_cli::{self, TrainArgs};
 use crate::version;
 
 /// A streaming network sensor: packets become CICFlowMeter-style flows, exact and corrected
@@ -39,6 +40,9 @@ pub(crate) enum Command {
     /// Say what a model is worth on networks that it never saw
     #[command(after_help = eval_cli::EXAMPLES)]
     Eval(Box<EvalArgs>),
+    /// Make a model from a training table
+    #[command(after_help = train_cli::EXAMPLES)]
+    Train(TrainArgs),
     /// List or explain the columns of a schema
     #[command(after_help = FEATURES_EXAMPLES)]
     Features {

@@ -14,6 +14,8 @@ mod eval_command;
 mod features_command;
 mod label_command;
 mod replay;
+mod train_cli;
+mod train_command;
 
 mod dataset_flows;
 mod dataset_sources;
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Label(args) => label_command::run(&args),
         Command::Dataset { command } => dataset_command::run(&command),
         Command::Eval(args) => eval_command::run(&args),
+        Command::Train(args) => train_command::run(&args),
         Command::Features { command: FeaturesCommand::List { schema } } => features_command::list(schema),
         Command::Features { command: FeaturesCommand::Inputs } => features_command::list_inputs(),
         Command::Features { command: FeaturesCommand::Explain { name, schema } } => {
