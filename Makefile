@@ -1,4 +1,4 @@
-# Two commands: `make demo` (captures to flows, end to end) and `make test` (everything that is checked).
+# Two commands: `make demo` (captures to flows, verdicts and alerts, end to end) and `make test` (everything that is checked).
 # Both install what they need on a bare Debian or Ubuntu with a Rust toolchain, and share one profile and target folder.
 # `make testbed` makes labelled traffic and the training table: testbed/README.md.
 
@@ -18,8 +18,8 @@ demo:
 	$(system_packages)
 	$(CARGO) build --release --bin tapline
 	@mkdir -p .demo
-	target/release/tapline replay --truth tests/data/demo.truth.csv -o .demo/flows.csv --stats .demo/stats.json \
-		tests/data/demo.pcap.zst
+	target/release/tapline replay --model models/default --alerts .demo/alerts.ndjson \
+		--truth tests/data/demo.truth.csv -o .demo/flows.csv --stats .demo/stats.json tests/data/demo.pcap.zst
 	@echo
 	@echo "the first rows of .demo/flows.csv, some columns:"
 	@cut -d, -f2-6,16,18,19,20,21,22 .demo/flows.csv | head -8

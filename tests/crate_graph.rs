@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 const PICTURE: &[(&str, &[&str])] = &[
-    ("tapline", &["capture", "dataset", "export", "features", "flow", "label", "packet", "record", "score"]),
+    (
+        "tapline",
+        &["capture", "dataset", "export", "features", "flow", "label", "packet", "record", "score", "train"],
+    ),
     ("tapline-capture", &["record"]),
     ("tapline-dataset", &["label", "record"]),
     ("tapline-export", &["record"]),

@@ -66,17 +66,21 @@ impl BenignEvidence {
     }
 }
 
-/// Packet time that rows span, in seconds: of each run from its first packet to the last end of a flow, added up.
+/// Packet time that rows span, in seconds: of each run from its first packet to the last end of a flow, added up. Of a
+/// silence between two flows at most ten minutes count: there are captures whose clock jumps by years.
 #[must_use]
 pub fn span_s(table: &Table, rows: &[u32]) -> f64 {
-    let mut spans: BTreeMap<u32, (i64, i64)> = BTreeMap::new();
+    const SILENCE_MAX_US: i64 = 600_000_000;
+    let mut latest: BTreeMap<u32, i64> = BTreeMap::new();
+    let mut span_us = 0;
     for row in rows {
         let at = *row as usize;
         let (start_us, end_us) = (table.start_us[at], table.decided_us[at]);
-        let span = spans.entry(table.run.id(at)).or_insert((start_us, end_us));
-        *span = (span.0.min(start_us), span.1.max(end_us));
+        let latest_us = latest.entry(table.run.id(at)).or_insert(start_us);
+        span_us += end_us.saturating_sub(*latest_us).clamp(0, SILENCE_MAX_US);
+        *latest_us = end_us.max(*latest_us);
     }
-    spans.values().map(|(start_us, end_us)| end_us.saturating_sub(*start_us).max(0) as f64 / 1e6).sum()
+    span_us as f64 / 1e6
 }
 
 /// Incidents at once: more than any run has.
