@@ -139,11 +139,9 @@ struct Table {
 }
 
 /// The columns that are read: to read all takes long.
-const READ: [&str; 13] = [
+const READ: [&str; 12] = [
     "dst_port",
     "protocol",
-    "start",
-    "end",
     "label_class",
     "label_hostile",
     "label_behaviour",
@@ -153,6 +151,7 @@ const READ: [&str; 13] = [
     "source",
     "split",
     "capture",
+    "decided_us",
 ];
 
 impl Table {
@@ -181,11 +180,6 @@ impl Table {
     fn longs(&self, name: &str) -> Vec<i64> {
         let at = self.at(name);
         self.rows.iter().map(|row| row.get_long(at).unwrap()).collect()
-    }
-
-    fn times(&self, name: &str) -> Vec<i64> {
-        let at = self.at(name);
-        self.rows.iter().map(|row| row.get_timestamp_micros(at).unwrap()).collect()
     }
 
     /// Port and class of the rows of a behaviour, in order.
@@ -223,7 +217,7 @@ impl Table {
 }
 
 #[test]
-fn a_run_becomes_a_table_in_the_order_of_time() {
+fn a_run_becomes_a_table_in_the_order_in_which_flows_ended() {
     let bench = Bench::new();
     let run = bench.run_dir("r1", "home", "train", Some(truth(0)), &packets());
     let table = bench.built(&["--no-checks"], &[&run]);
@@ -234,9 +228,13 @@ fn a_run_becomes_a_table_in_the_order_of_time() {
     let names = &table.names;
     let features = tapline(&["features", "list"]);
     let listed = String::from_utf8(features.stdout).unwrap();
-    assert_eq!(names.len(), listed.lines().count() - 2 + 11);
+    let inputs = String::from_utf8(tapline(&["features", "inputs"]).stdout).unwrap();
+    let inputs: Vec<String> =
+        inputs.lines().skip(2).map(|line| format!("x_{}", line.split(' ').next().unwrap())).collect();
+    let of_schema = listed.lines().count() - 2;
+    assert_eq!(names[of_schema + 12..], inputs);
     assert_eq!(
-        names[names.len() - 11..],
+        names[of_schema..of_schema + 12],
         [
             "label_class",
             "label_hostile",
@@ -248,11 +246,11 @@ fn a_run_becomes_a_table_in_the_order_of_time() {
             "run",
             "source",
             "split",
-            "capture"
+            "capture",
+            "decided_us"
         ]
     );
-    let spans: Vec<(i64, i64)> = table.times("start").into_iter().zip(table.times("end")).collect();
-    assert!(spans.is_sorted());
+    assert!(table.longs("decided_us").is_sorted());
     let classes = table.texts("label_class");
     for (class, hostile) in classes.iter().zip(table.longs("label_hostile")) {
         assert_eq!(*class != "benign", hostile == 1);
@@ -512,15 +510,15 @@ fn the_public_corpus_becomes_a_table() {
         assert!(!table.card["class_by_split"][class].is_null(), "{class}");
     }
     assert_eq!(table.card["warnings"], serde_json::json!([]));
-    // Captures one after the other, each in the order of time.
+    // Captures one after the other, each in the order in which its flows ended.
     let captures = table.texts("capture");
-    let starts = table.times("start");
+    let decided_us = table.longs("decided_us");
     let mut seen = Vec::new();
     for (row, capture) in captures.iter().enumerate() {
         if row == 0 || captures[row - 1] != *capture {
             seen.push(*capture);
         } else {
-            assert!(starts[row - 1] <= starts[row], "{capture}");
+            assert!(decided_us[row - 1] <= decided_us[row], "{capture}");
         }
     }
     let runs = seen.len();
