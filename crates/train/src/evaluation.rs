@@ -7,12 +7,12 @@
 //! Hostile flows are weighed against the benign flows of the same rows: all of them for a class or a behaviour, those of the
 //! same network for a network. Intervals come from a [`Bootstrap`] that draws whole groups (run, host, behaviour).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use crate::bootstrap::{Bootstrap, Interval};
-use crate::episodes::{Episode, WORTH_AN_INCIDENT};
+use crate::episodes::{Episode, PAUSE_US, WORTH_AN_INCIDENT};
 use crate::incidents::IncidentFigures;
 use crate::metrics::{
     Confusion, CurvePoint, FALSE_ALARM_RATES, LEFT_OUT, Ranked, ReliabilityBin, Skill,
@@ -83,7 +83,7 @@ pub struct Extent {
     pub sources: usize,
     /// Runs.
     pub runs: usize,
-    /// Hours from first to last flow, summed over runs.
+    /// Hours that the runs lasted; pauses count for ten minutes at most.
     pub hours: f64,
 }
 
@@ -241,7 +241,7 @@ pub struct SourceLine {
     pub benign: u64,
     /// Hostile flows.
     pub hostile: u64,
-    /// Hours from first to last flow, summed over runs.
+    /// Hours that the runs lasted; pauses count for ten minutes at most.
     pub hours: f64,
     /// Benign flows a second while the runs lasted.
     pub benign_flows_per_s: f64,
@@ -537,12 +537,12 @@ impl<'a> Subject<'a> {
     /// Hostile behaviours by class and name, and for each flow the place of its behaviour plus one; 0 for benign.
     fn hostile_behaviours(&self) -> (Vec<Behaviour>, Vec<u16>) {
         let table = self.table;
-        let mut found: BTreeMap<(u8, &str), (Behaviour, std::collections::BTreeSet<_>)> = BTreeMap::new();
+        let mut found: BTreeMap<(u8, &str), (Behaviour, BTreeSet<_>)> = BTreeMap::new();
         for row in self.rows().filter(|row| table.hostile[*row]) {
             let (class, number) = (table.class[row], table.behaviour.id(row));
-            let entry = found.entry((class, table.behaviour.name(row))).or_insert_with(|| {
-                (Behaviour { number, class, flows: 0, groups: 0 }, std::collections::BTreeSet::new())
-            });
+            let entry = found
+                .entry((class, table.behaviour.name(row)))
+                .or_insert_with(|| (Behaviour { number, class, flows: 0, groups: 0 }, BTreeSet::new()));
             entry.0.flows += 1;
             entry.1.insert(self.group_of(row));
         }
@@ -616,27 +616,18 @@ impl<'a> Subject<'a> {
 
     /// Runs, sources, and how long they lasted.
     fn extent(&self) -> Extent {
-        let spans = self.spans(|_| true);
-        let sources: std::collections::BTreeSet<u32> =
-            self.rows().map(|row| self.table.source.id(row)).collect();
-        Extent { sources: sources.len(), runs: spans.len(), hours: hours(&spans) }
-    }
-
-    /// First packet and last end of each run among the rows for which `keep` holds.
-    fn spans(&self, keep: impl Fn(usize) -> bool) -> BTreeMap<u32, (i64, i64)> {
-        let mut spans: BTreeMap<u32, (i64, i64)> = BTreeMap::new();
-        for row in self.rows().filter(|row| keep(*row)) {
-            let (start, end) = (self.table.start_us[row], self.table.decided_us[row]);
-            let span = spans.entry(self.table.run.id(row)).or_insert((start, end));
-            *span = (span.0.min(start), span.1.max(end));
+        let count = |of: &Names| self.rows().map(|row| of.id(row)).collect::<BTreeSet<u32>>().len();
+        Extent {
+            sources: count(&self.table.source),
+            runs: count(&self.table.run),
+            hours: hours(self.table, self.rows()),
         }
-        spans
     }
 
     /// Benign flows a second, while the runs lasted.
     fn benign_flows_per_s(&self) -> f64 {
         let benign = self.rows().filter(|row| !self.table.hostile[*row]).count();
-        per_second(benign, &self.spans(|_| true))
+        per_second(benign as u64, hours(self.table, self.rows()))
     }
 
     /// Places of the flows of each network, by its name.
@@ -654,11 +645,10 @@ impl<'a> Subject<'a> {
         (benign, places.len() as u64)
     }
 
-    /// Benign flows a second and the spans of the runs of the network at `places`.
+    /// Benign flows a second in the network at `places`, and the hours that its runs lasted.
     fn pace(&self, places: &[usize]) -> (f64, f64) {
-        let source = self.table.source.id(self.row(places[0]));
-        let spans = self.spans(|row| self.table.source.id(row) == source);
-        (per_second(self.benign_of(places).0 as usize, &spans), hours(&spans))
+        let hours = hours(self.table, places.iter().map(|place| self.row(*place)));
+        (per_second(self.benign_of(places).0, hours), hours)
     }
 
     /// A detector in each network, in the order of [`Subject::sources`].
@@ -826,13 +816,23 @@ pub(crate) fn quantile(values: &mut [f64], share: f64) -> Option<f64> {
     Some(values[(last as f64 * share).ceil() as usize])
 }
 
-fn hours(spans: &BTreeMap<u32, (i64, i64)>) -> f64 {
-    spans.values().map(|(start, end)| (end - start).max(0) as f64 / 3.6e9).sum()
+/// How long the runs of some rows lasted. A pause of more than ten minutes counts as ten: public captures are cut
+/// together from days far apart.
+pub(crate) fn hours(table: &Table, rows: impl Iterator<Item = usize>) -> f64 {
+    let mut times: BTreeMap<u32, Vec<i64>> = BTreeMap::new();
+    for row in rows {
+        times.entry(table.run.id(row)).or_default().extend([table.start_us[row], table.decided_us[row]]);
+    }
+    let lasted_us = |times: &mut Vec<i64>| {
+        times.sort_unstable();
+        times.windows(2).map(|pair| (pair[1] - pair[0]).min(PAUSE_US)).sum::<i64>()
+    };
+    times.values_mut().map(lasted_us).sum::<i64>() as f64 / 3.6e9
 }
 
-fn per_second(flows: usize, spans: &BTreeMap<u32, (i64, i64)>) -> f64 {
+fn per_second(flows: u64, hours: f64) -> f64 {
     // A run of one flow lasts no time; a second is the least that a rate is taken over.
-    flows as f64 / (hours(spans) * 3600.0).max(1.0)
+    flows as f64 / (hours * 3600.0).max(1.0)
 }
 
 /// A curve with as many points as can be seen: steps of a 400th of the plot, the horizontal axis being logarithmic.
@@ -979,6 +979,15 @@ mod tests {
                 text(&evaluate(&table, &rows, &opinions, Options { threads, ..options }))
             );
         }
+    }
+
+    #[test]
+    fn long_pauses_hardly_count() {
+        let flow = |at| Flow::benign("web", "a", "a-1", "10.0.0.1", at);
+        let table = table(&[flow(0), flow(99), flow(400_000_000), flow(400_000_099)]);
+        // Twice 100 s, and ten minutes for the years between.
+        let hours = hours(&table, 0..4);
+        assert!((hours * 3600.0 - 800.0).abs() < 1e-6, "{hours}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tapline_score::Manifest;
 use tapline_score::incident::{Event, Evidence, Incidents};
 
 use crate::episodes::{Episode, WORTH_AN_INCIDENT};
-use crate::evaluation::quantile;
+use crate::evaluation::{hours, quantile};
 use crate::opinion::Opinion;
 use crate::{CLASSES, Table};
 
@@ -24,7 +24,7 @@ pub struct IncidentFigures {
     pub false_alerts: usize,
     /// Per hour of the runs.
     pub false_alerts_per_hour: f64,
-    /// Hours from first to last flow, summed over runs.
+    /// Hours that the runs lasted; pauses count for ten minutes at most.
     pub hours: f64,
     /// What caused false alerts: benign behaviour of the flow that raised them, and how many.
     pub false_alerts_by_behaviour: Vec<(String, usize)>,
@@ -98,7 +98,7 @@ pub fn incidents(table: &Table, rows: &[u32], opinion: &Opinion, manifest: &Mani
 }
 
 /// Evidence thresholds that are tried, as multiples of the model's own.
-const EVIDENCE_FACTORS: [f32; 6] = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0];
+const EVIDENCE_FACTORS: [f32; 8] = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
 
 /// Incidents at once: more than any run has.
 const INCIDENTS_MAX: usize = 1 << 20;
@@ -147,13 +147,10 @@ impl<'a> Play<'a> {
         let episode_of =
             numbered.flat_map(|(episode, number)| episode.flows.iter().map(move |flow| (*flow, number)));
         let mut runs: BTreeMap<u32, Vec<Evidence<u32>>> = BTreeMap::new();
-        let mut spans: BTreeMap<u32, (i64, i64)> = BTreeMap::new();
         for (place, row) in rows.iter().enumerate() {
             let row = *row as usize;
             let run = table.run.id(row);
             let (start_us, time_us) = (table.start_us[row], table.decided_us[row]);
-            let span = spans.entry(run).or_insert((start_us, time_us));
-            *span = (span.0.min(start_us), span.1.max(time_us));
             let score = opinion.scores[place];
             let class = opinion.called(place, manifest.thresholds.investigate);
             if class > 0 {
@@ -175,7 +172,7 @@ impl<'a> Play<'a> {
         for flows in runs.values_mut() {
             flows.sort_by_key(|flow| (flow.time_us, flow.flow));
         }
-        let hours = spans.values().map(|(start, end)| (end - start).max(0) as f64 / 3.6e9).sum();
+        let hours = hours(table, rows.iter().map(|row| *row as usize));
         Self { table, rows, episode_of: episode_of.collect(), episodes, runs, hours }
     }
 
@@ -298,7 +295,9 @@ mod tests {
         for at in 0..4 {
             flows.push((Flow::benign("polling", "a", "a-1", "10.0.0.1", at * 900), 3.0));
         }
-        flows.push((Flow::benign("web", "a", "a-1", "10.0.0.1", 7199), -5.0));
+        for at in (0..6900).step_by(300).chain([7199]) {
+            flows.push((Flow::benign("web", "a", "a-1", "10.0.0.1", at), -5.0));
+        }
         let (flows, scores): (Vec<Flow>, Vec<f32>) = flows.into_iter().unzip();
         let rows = (0..flows.len() as u32).collect();
         (table(&flows), rows, opinion("ensemble", scores, 1))

@@ -171,8 +171,8 @@ fn interval(figure: Figure) -> String {
 fn sources(evaluation: &Evaluation, out: &mut String) {
     let mut heads = vec!["", "benign", "hostile", "hours"];
     heads.extend(evaluation.detectors.iter().map(String::as_str));
-    let mut table = TextTable::new("Area under the ROC curve, by network", heads);
-    for source in &evaluation.by_source {
+    let mut table = TextTable::new("Area under the ROC curve, by network with flows of both kinds", heads);
+    for source in evaluation.by_source.iter().filter(|source| source.benign > 0 && source.hostile > 0) {
         let mut cells =
             vec![source.name.clone(), count(source.benign), count(source.hostile), digits(source.hours, 2)];
         cells.extend(source.figures.iter().map(|figures| share(figures.auc.value)));
@@ -184,19 +184,20 @@ fn sources(evaluation: &Evaluation, out: &mut String) {
     let Some(first) = evaluation.detectors.first().filter(|_| with_points > 0) else { return };
     let mut table = TextTable::new(
         &format!("{first} at its own points, by network"),
-        ["", "benign flows/s", "point", "false alarms", "a day", "recall"],
+        ["", "benign flows", "per s", "investigate", "recall", "detect", "recall", "false alarms a day"],
     );
     for source in &evaluation.by_source {
-        for point in source.points.iter().take(1).flatten() {
-            table.row([
-                source.name.clone(),
-                digits(source.benign_flows_per_s, 2),
-                point.point.to_owned(),
-                percent(point.false_alarm_rate),
-                digits(point.false_alarms_per_day, 3),
-                share(point.recall),
-            ]);
-        }
+        let Some([investigate, detect, ..]) = source.points.first().map(Vec::as_slice) else { continue };
+        table.row([
+            source.name.clone(),
+            count(source.benign),
+            digits(source.benign_flows_per_s, 2),
+            percent(investigate.false_alarm_rate),
+            share(investigate.recall),
+            percent(detect.false_alarm_rate),
+            share(detect.recall),
+            digits(detect.false_alarms_per_day, 3),
+        ]);
     }
     table.render(out);
 }
@@ -223,31 +224,32 @@ fn benign(evaluation: &Evaluation, out: &mut String) {
 
 fn episodes(evaluation: &Evaluation, out: &mut String) {
     let mut table = TextTable::new(
-        "Attacks as episodes: noticed when a flow reaches \"detect\"",
+        "Attacks as episodes: noticed when a flow reaches \"detect\" and has ended; times of those of 20 and more flows",
         [
             "detector",
             "episodes",
             "noticed",
             "of 20+ flows",
             "noticed",
-            "within (median)",
-            "(9 of 10)",
+            "half within",
+            "9 of 10",
             "flows before",
         ],
     );
     for (name, figures) in evaluation.detectors.iter().zip(&evaluation.episodes) {
-        if figures.all.episodes == 0 {
+        let (all, large) = (&figures.all, &figures.large);
+        if all.episodes == 0 {
             continue;
         }
         table.row([
             name.clone(),
-            figures.all.episodes.to_string(),
-            figures.all.noticed.to_string(),
-            figures.large.episodes.to_string(),
-            figures.large.noticed.to_string(),
-            span(figures.all.median_s),
-            span(figures.all.ninth_decile_s),
-            figures.all.median_flows_before.map_or_else(String::new, |flows| digits(flows, 2)),
+            all.episodes.to_string(),
+            all.noticed.to_string(),
+            large.episodes.to_string(),
+            large.noticed.to_string(),
+            span(large.median_s),
+            span(large.ninth_decile_s),
+            large.median_flows_before.map_or_else(String::new, |flows| digits(flows, 2)),
         ]);
     }
     table.render(out);

@@ -277,7 +277,9 @@ pub fn learn_on_the_spot(
             kind: "Learning on the spot: share of benign flows called hostile".to_owned(),
             name: table.source.all()[network as usize].clone(),
             figures,
-            remark: None,
+            // Of so few the highest score is the point, and others like it come.
+            remark: ((first.len() as f64) * rates[0] < 1.0)
+                .then(|| "too few flows to learn points from".to_owned()),
         });
     }
     Ok(trials)
