@@ -35,6 +35,14 @@ pub(crate) struct EvalArgs {
     #[arg(long)]
     pub(crate) leave_one_source_out: bool,
 
+    /// With --leave-one-source-out: train whole models by this configuration, too; takes as many trainings as there are networks
+    #[arg(long, value_name = "TOML", requires = "leave_one_source_out", requires = "keep")]
+    pub(crate) retrain: Option<PathBuf>,
+
+    /// With --retrain: where the models go, one directory each; those that are there are not trained again
+    #[arg(long, value_name = "DIR", requires = "retrain")]
+    pub(crate) keep: Option<PathBuf>,
+
     /// Set points anew on the first part of each network without attacks, and count false alarms on the rest: 0.1, say
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub(crate) learn_fraction: Option<f64>,

@@ -16,7 +16,7 @@ use tapline_score::thresholds::Rates;
 use tapline_score::{InputSchema, LoadedModel, ModelDir, ScoreError};
 use tapline_train::evaluation::{Evaluation, Options, evaluate};
 use tapline_train::incidents::incidents;
-use tapline_train::judge::{Voter, judge_in_teams};
+use tapline_train::judge::{Logits, Voter, judge_in_teams};
 use tapline_train::opinion::{Opinion, Points};
 use tapline_train::quick::{Cells, Quick, QuickConfig, QuickKind};
 use tapline_train::{CLASSES, Split, Table, TrainError};
@@ -24,7 +24,7 @@ use tapline_train::{public_tables, report_html, report_text, sanity, trials};
 
 use crate::eval_cli::{EvalArgs, PublicTable};
 use crate::exit::{Code, Failure};
-use crate::{print, version};
+use crate::{eval_retraining, print, version};
 
 pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
     let threads = args
@@ -131,26 +131,13 @@ fn of_model(
     threads: usize,
     watch: &Watch,
 ) -> Result<Judged, Failure> {
-    let names: Vec<&str> = inputs::INPUTS.iter().map(|input| input.name).collect();
-    let hash = inputs::schema_hash();
-    let schema = InputSchema { name: inputs::SCHEMA, hash: &hash, inputs: &names };
-    let model = ModelDir::new(path).load(&schema).map_err(|error| failure(error.into()))?;
+    let model = load(path)?;
     let manifest = &model.manifest;
-    let mut teams = (0..threads)
-        .map(|_| voters(&model, |_| true))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| failure(error.into()))?;
-    let mut judge = |what: &str, rows: &[u32]| {
-        watch.tell(&format!("{what}: {} flows", rows.len()));
-        let progress = |done: usize, of: usize| watch.progress(done, of);
-        let logits = judge_in_teams(table, rows, manifest, &mut teams, &progress);
-        watch.bar.finish_and_clear();
-        logits.map_err(failure)
-    };
-    let logits = judge("judging", &chosen.judged)?;
+    let judge = |what: &str, rows: &[u32]| judge_with(&model, table, rows, threads, what, watch);
+    let logits = judge(&chosen.words, &chosen.judged)?;
     let aside = match chosen.set_aside.as_slice() {
         [] => None,
-        rows => Some(judge("judging what was set aside, for the points of single detectors", rows)?),
+        rows => Some(judge("what was set aside, for the points of single detectors", rows)?),
     };
     let classes: Vec<u8> = chosen.set_aside.iter().map(|row| table.class[*row as usize]).collect();
     let opinions = logits
@@ -192,6 +179,32 @@ fn of_model(
     let columns: BTreeSet<&str> = manifest.inputs.columns.iter().map(|column| column.name.as_str()).collect();
     let places = (0..table.width()).filter(|place| columns.contains(table.inputs[*place].as_str())).collect();
     Ok(Judged { evaluation, first: first(opinions)?, model: Some(model), places })
+}
+
+/// A model that reads the inputs of this build.
+pub(crate) fn load(path: &Path) -> Result<LoadedModel, Failure> {
+    let names: Vec<&str> = inputs::INPUTS.iter().map(|input| input.name).collect();
+    let hash = inputs::schema_hash();
+    let schema = InputSchema { name: inputs::SCHEMA, hash: &hash, inputs: &names };
+    ModelDir::new(path).load(&schema).map_err(|error| failure(error.into()))
+}
+
+/// What every detector of a model says about rows; `what` tells whose they are.
+pub(crate) fn judge_with(
+    model: &LoadedModel,
+    table: &Table,
+    rows: &[u32],
+    threads: usize,
+    what: &str,
+    watch: &Watch,
+) -> Result<Logits, Failure> {
+    let teams = (0..threads).map(|_| voters(model, |_| true)).collect::<Result<Vec<_>, _>>();
+    let mut teams = teams.map_err(|error| failure(error.into()))?;
+    watch.tell(&format!("judging {} flows: {what}", rows.len()));
+    let progress = |done: usize, of: usize| watch.progress(done, of);
+    let logits = judge_in_teams(table, rows, &model.manifest, &mut teams, &progress);
+    watch.bar.finish_and_clear();
+    logits.map_err(failure)
 }
 
 /// Detectors of the model for which `keep` holds.
@@ -282,6 +295,10 @@ fn try_more(
         let rows = table.rows_where(|row| table.split[row] != Split::None);
         let tried = trials::leave_one_network_out(table, &rows, &judged.places, config, &mut tell);
         evaluation.trials.extend(tried.map_err(failure)?);
+        if let (Some(toml), Some(keep), Some(data)) = (&args.retrain, &args.keep, &args.data) {
+            let tried = eval_retraining::leave_one_out(table, data, toml, keep, config.threads, watch)?;
+            evaluation.trials.extend(tried);
+        }
     }
     if let Some(fraction) = args.learn_fraction {
         let Some(model) = &judged.model else {
@@ -344,7 +361,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         .map_err(|error| Failure::new(Code::CantCreate, error))
 }
 
-fn failure(error: TrainError) -> Failure {
+pub(crate) fn failure(error: TrainError) -> Failure {
     let code = match error {
         TrainError::Read { .. } => Code::NoInput,
         TrainError::Write { .. } => Code::CantCreate,
@@ -357,7 +374,7 @@ fn failure(error: TrainError) -> Failure {
 }
 
 /// Tells what is going on: lines, and on a terminal a bar.
-struct Watch {
+pub(crate) struct Watch {
     quiet: bool,
     bar: ProgressBar,
 }
@@ -375,7 +392,7 @@ impl Watch {
     }
 
     #[expect(clippy::print_stderr, reason = "progress goes to standard error")]
-    fn tell(&self, what: &str) {
+    pub(crate) fn tell(&self, what: &str) {
         if !self.quiet {
             self.bar.suspend(|| eprintln!("tapline: {what}"));
         }

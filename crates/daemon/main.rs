@@ -11,6 +11,7 @@ mod dataset_cli;
 mod dataset_command;
 mod eval_cli;
 mod eval_command;
+mod eval_retraining;
 mod features_command;
 mod label_command;
 mod replay;

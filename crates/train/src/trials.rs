@@ -3,7 +3,7 @@
 //! In: a table, rows to learn from and rows to judge. Out: [`Trial`]s, lines of tables for the report. Trainings are quick
 //! ones ([`Quick`]); what is compared within a table is made alike.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tapline_score::manifest::Manifest;
 
@@ -32,28 +32,15 @@ pub fn leave_one_network_out(
     config: &QuickConfig,
     tell: &mut Tell<'_>,
 ) -> Result<Vec<Trial>, TrainError> {
-    let mut kinds: std::collections::BTreeMap<&str, BTreeSet<bool>> = std::collections::BTreeMap::new();
-    for row in rows {
-        kinds.entry(table.source.name(*row as usize)).or_default().insert(table.hostile[*row as usize]);
-    }
-    let names: Vec<&str> =
-        kinds.into_iter().filter(|(_, kinds)| kinds.len() == 2).map(|(name, _)| name).collect();
-    let networks: Vec<&str> = names
-        .iter()
-        .copied()
-        .filter(|name| !names.iter().any(|other| is_same_network(other, name)))
-        .collect();
+    let networks = networks(table, rows);
     if networks.is_empty() {
         return Err(TrainError::Data { reason: "no network has both benign and hostile flows".to_owned() });
     }
     let mut trials = Vec::new();
     let mut by_class = Vec::new();
     for network in networks {
-        let is_left_out = |row: &u32| {
-            let name = table.source.name(*row as usize);
-            name == network || is_same_network(network, name)
-        };
-        let (judged, learnt): (Vec<u32>, Vec<u32>) = rows.iter().partition(|row| is_left_out(row));
+        let (judged, learnt): (Vec<u32>, Vec<u32>) =
+            rows.iter().partition(|row| is_of_network(network, table.source.name(**row as usize)));
         let learnt = Cells::of(table, &learnt, places, CLASSES.len());
         let cells = Cells::of(table, &judged, places, CLASSES.len());
         for kind in [QuickKind::Boosted, QuickKind::Logistic, QuickKind::OneInput] {
@@ -78,9 +65,23 @@ const LEFT_OUT: &str = "Leave one network out";
 /// Place of one in a hundred among the false-alarm rates.
 const HUNDREDTH: usize = 0;
 
-/// `a-night` is `a` at another time.
-fn is_same_network(name: &str, other: &str) -> bool {
-    other.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'))
+/// Networks that have flows of both kinds among `rows`, by name; one at another time is not one of its own.
+#[must_use]
+pub fn networks<'a>(table: &'a Table, rows: &[u32]) -> Vec<&'a str> {
+    let mut kinds: BTreeMap<&str, BTreeSet<bool>> = BTreeMap::new();
+    for row in rows {
+        kinds.entry(table.source.name(*row as usize)).or_default().insert(table.hostile[*row as usize]);
+    }
+    let both = kinds.into_iter().filter(|(_, kinds)| kinds.len() == 2).map(|(name, _)| name);
+    let names: Vec<&str> = both.collect();
+    let is_another = |name: &&str| names.iter().any(|other| other != name && is_of_network(other, name));
+    names.iter().copied().filter(|name| !is_another(name)).collect()
+}
+
+/// Whether `source` is the network `name`, or the same at another time: `a-night` is `a`.
+#[must_use]
+pub fn is_of_network(name: &str, source: &str) -> bool {
+    source.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 /// Trains on parts of the inputs: of the flow alone, of the context alone, without each part of the context.
@@ -285,6 +286,13 @@ pub fn learn_on_the_spot(
     Ok(trials)
 }
 
+/// A line about an opinion on flows of these classes.
+#[must_use]
+pub fn trial(kind: &str, name: &str, opinion: &Opinion, labels: &[u8]) -> Trial {
+    let figures = summary(&skills(opinion, labels));
+    Trial { kind: kind.to_owned(), name: name.to_owned(), figures, remark: None }
+}
+
 /// Figures of scores against labels, groups being classes.
 pub(crate) fn skills(opinion: &Opinion, labels: &[u8]) -> Skills {
     let group: Vec<u16> = labels.iter().map(|label| u16::from(*label)).collect();
@@ -372,6 +380,8 @@ mod tests {
         assert!(figure(&trials[9], "scan") > 0.3);
         let benign: Vec<u32> = rows.iter().copied().filter(|row| !table.hostile[*row as usize]).collect();
         assert!(leave_one_network_out(&table, &benign, &[0], &config(), &mut |_| {}).is_err());
+        assert!(is_of_network("testbed/a", "testbed/a") && is_of_network("testbed/a", "testbed/a-night"));
+        assert!(!is_of_network("testbed/a", "testbed/ab") && !is_of_network("testbed/a-night", "testbed/a"));
     }
 
     #[test]
