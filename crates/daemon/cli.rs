@@ -49,6 +49,14 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: FeaturesCommand,
     },
+    /// Describe or check models
+    #[command(
+        after_help = "EXAMPLES:\n  tapline model info models/default\n  tapline model verify models/default models/mine"
+    )]
+    Model {
+        #[command(subcommand)]
+        command: ModelCommand,
+    },
     /// Print a completion script for a shell
     #[command(after_help = "EXAMPLES:\n  tapline completions bash > /etc/bash_completion.d/tapline")]
     Completions {
@@ -77,6 +85,29 @@ pub(crate) enum FeaturesCommand {
         /// Look in this schema only
         #[arg(long)]
         schema: Option<Schema>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelCommand {
+    /// What a model knows: classes, inputs, detectors, calibration, thresholds, and where it comes from
+    #[command(
+        after_help = "EXAMPLES:\n  tapline model info models/default\n  tapline model info --json models/default"
+    )]
+    Info {
+        /// The model's directory
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Whether models are whole, unchanged, and made for the inputs of this build: exits with 65 if one is not
+    #[command(after_help = "EXAMPLES:\n  tapline model verify models/*")]
+    Verify {
+        /// Directories of models
+        #[arg(required = true, value_name = "DIR")]
+        dirs: Vec<PathBuf>,
     },
 }
 

@@ -14,6 +14,7 @@ mod eval_command;
 mod eval_retraining;
 mod features_command;
 mod label_command;
+mod model_command;
 mod replay;
 mod train_cli;
 mod train_command;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         Command::Features { command: FeaturesCommand::Explain { name, schema } } => {
             features_command::explain(&name, schema)
         }
+        Command::Model { command } => model_command::run(&command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tapline", &mut script);

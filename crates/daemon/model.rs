@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tapline_features::inputs::{self, INPUTS};
 use tapline_score::model_dir::MANIFEST_FILE;
-use tapline_score::{Detector, InputSchema, Manifest, ModelDir, ScoreError};
+use tapline_score::{Detector, InputSchema, LoadedModel, Manifest, ModelDir, ScoreError};
 
 use crate::exit::{Code, Failure};
 
@@ -21,14 +21,22 @@ impl Model {
     ///
     /// If it is not, or cannot be read.
     pub(crate) fn open(directory: &Path) -> Result<Self, Failure> {
-        let names: Vec<&str> = INPUTS.iter().map(|input| input.name).collect();
-        let hash = inputs::schema_hash();
-        let schema = InputSchema { name: inputs::SCHEMA, hash: &hash, inputs: &names };
-        let failure = |error| of_score(error, directory);
-        let model = ModelDir::new(directory).load(&schema).map_err(failure)?;
-        let detector = model.ensemble().map_err(failure)?;
+        let model = open(directory)?;
+        let detector = model.ensemble().map_err(|error| of_score(error, directory))?;
         Ok(Self { manifest: model.manifest, detector: Box::new(detector) })
     }
+}
+
+/// The same, not made ready yet.
+pub(crate) fn open(directory: &Path) -> Result<LoadedModel, Failure> {
+    load(directory).map_err(|error| of_score(error, directory))
+}
+
+/// The same, with the refusal as it is.
+pub(crate) fn load(directory: &Path) -> Result<LoadedModel, ScoreError> {
+    let names: Vec<&str> = INPUTS.iter().map(|input| input.name).collect();
+    let hash = inputs::schema_hash();
+    ModelDir::new(directory).load(&InputSchema { name: inputs::SCHEMA, hash: &hash, inputs: &names })
 }
 
 fn of_score(error: ScoreError, directory: &Path) -> Failure {
