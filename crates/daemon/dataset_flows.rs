@@ -101,7 +101,7 @@ pub(crate) fn flows_of(
         }
         Ok::<(), Failure>(())
     })?;
-    while let Some(ready) = lookahead.next() {
+    while let Some(ready) = lookahead.pop() {
         hand_on(ready)?;
     }
     let (input, _, errors) = reader.close();

@@ -261,7 +261,7 @@ impl Stage<TaplineState> for Scoring {
     }
 
     fn close(mut self) -> anyhow::Result<Exported> {
-        while let Some(ready) = self.lookahead.next() {
+        while let Some(ready) = self.lookahead.pop() {
             self.take(ready)?;
         }
         let Self { scorer, bench, .. } = &mut self;

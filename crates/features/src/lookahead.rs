@@ -79,11 +79,11 @@ impl<P> Lookahead<P> {
             return None;
         }
         self.hurried += u64::from(!due);
-        self.next()
+        self.pop()
     }
 
     /// The next flow, whether its pause is over or not: the input has ended. Its context is as of the pause's end.
-    pub fn next(&mut self) -> Option<Ready<P>> {
+    pub fn pop(&mut self) -> Option<Ready<P>> {
         let Waiting { flow, booked, due_us, payload } = self.waiting.pop_front()?;
         let context = self.contexts.view(&flow.head, &booked, due_us.max(self.now_us));
         Some(Ready { flow, context, decided_us: due_us - PAUSE_US, payload })
@@ -197,7 +197,7 @@ mod tests {
             flows.push(probe(9, 443, at_s), (at_s + 120) * 1_000_000, 0);
         }
         let mut last = None;
-        while let Some(ready) = flows.next() {
+        while let Some(ready) = flows.pop() {
             last = Some(ready);
         }
         let last = last.unwrap();
@@ -215,7 +215,7 @@ mod tests {
             left.extend(std::iter::from_fn(|| flows.ready()).map(|ready| ready.payload));
         }
         assert_eq!(flows.hurried(), 90);
-        left.extend(std::iter::from_fn(|| flows.next()).map(|ready| ready.payload));
+        left.extend(std::iter::from_fn(|| flows.pop()).map(|ready| ready.payload));
         assert_eq!(left, (0..100).collect::<Vec<_>>());
     }
 }
