@@ -36,11 +36,13 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
     }
     let data = args.data.as_deref().ok_or_else(|| Failure::usage("--data is missing"))?;
     let watch = Watch::new(args.quiet);
+    // What is refused is refused before a large table is read.
+    let model = args.model.as_deref().map(load).transpose()?;
     watch.tell(&format!("reading {}", data.display()));
     let table = Table::read(data).map_err(failure)?;
     let chosen = Chosen::of(&table, args)?;
-    let mut evaluation = match &args.model {
-        Some(path) => of_model(path, &table, &chosen, args, threads, &watch)?,
+    let mut evaluation = match model {
+        Some(model) => of_model(model, &table, &chosen, args, threads, &watch)?,
         None => of_quick(&table, &chosen, args, &quick, &watch)?,
     };
     try_more(&mut evaluation, &table, &chosen, args, &quick, &watch)?;
@@ -124,14 +126,13 @@ struct Judged {
 }
 
 fn of_model(
-    path: &Path,
+    model: LoadedModel,
     table: &Table,
     chosen: &Chosen,
     args: &EvalArgs,
     threads: usize,
     watch: &Watch,
 ) -> Result<Judged, Failure> {
-    let model = load(path)?;
     let manifest = &model.manifest;
     let judge = |what: &str, rows: &[u32]| judge_with(&model, table, rows, threads, what, watch);
     let logits = judge(&chosen.words, &chosen.judged)?;
@@ -231,6 +232,8 @@ fn of_quick(
     let cells = |rows: &[u32]| Cells::of(table, rows, &places, CLASSES.len());
     let (learnt, judged, aside) = (cells(chosen.learnt()?), cells(&chosen.judged), cells(&chosen.set_aside));
     let rates = Rates::default();
+    // One training each: there is time for more than in trials.
+    let config = &QuickConfig { rows: 200_000, trees: 150, ..*config };
     let mut opinions = Vec::new();
     for kind in [QuickKind::Boosted, QuickKind::Forest, QuickKind::Logistic, QuickKind::OneInput] {
         watch.tell(&format!("learning {} from {} flows", kind.name(), learnt.rows()));
@@ -370,7 +373,8 @@ pub(crate) fn failure(error: TrainError) -> Failure {
         TrainError::Score(ScoreError::Read { .. }) => Code::NoInput,
         _ => Code::Data,
     };
-    Failure::new(code, error)
+    // Its text holds its causes already.
+    Failure::new(code, anyhow!("{error}"))
 }
 
 /// Tells what is going on: lines, and on a terminal a bar.

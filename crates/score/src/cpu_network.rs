@@ -7,7 +7,7 @@
 //! * The first step of a window has a zero state: no recurrent product, and no forget gate, a quarter of its products.
 //! * Input products are made for a few hundred rows at a time, and used while they are in the cache.
 //! * A window of one step attends to itself: no queries, no keys.
-//! * Weights lie as the products read them; activations are polynomials in vector registers ([`kernel`](crate::kernel)).
+//! * Weights lie as the products read them; activations are polynomials in vector registers (`kernel.rs`).
 
 use candle_core::{DType, Tensor};
 use candle_nn::Linear;

@@ -13,7 +13,7 @@
 //! has told them), residual connections (He et al. 2016), layer norm (Ba et al. 2016), batch norm (Ioffe and Szegedy
 //! 2015).
 //!
-//! Padding does not exist inside: real steps are packed ([`Packing`](crate::packing)), so a padded rectangle gives exactly
+//! Padding does not exist inside: real steps are packed (`packing.rs`), so a padded rectangle gives exactly
 //! what its windows give alone. On CUDA devices everything is made of stock operations; that path is tested on the CPU only.
 
 use std::sync::Arc;

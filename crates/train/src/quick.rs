@@ -74,7 +74,7 @@ pub struct QuickConfig {
 
 impl Default for QuickConfig {
     fn default() -> Self {
-        Self { rows: 100_000, trees: 80, seed: 1, threads: 1 }
+        Self { rows: 60_000, trees: 60, seed: 1, threads: 1 }
     }
 }
 
@@ -215,7 +215,7 @@ impl Quick {
             }
             QuickKind::Logistic => {
                 let scales = scales(&thin);
-                let config = LogisticConfig { iterations: 60, threads, ..LogisticConfig::default() };
+                let config = LogisticConfig { iterations: 40, threads, ..LogisticConfig::default() };
                 let inputs = scaled(&thin.inputs, &scales);
                 Model::Logistic(Box::new(train_logistic(&rows(&inputs)?, &config).map_err(wrong)?), scales)
             }

@@ -34,7 +34,9 @@ pub fn leave_one_network_out(
 ) -> Result<Vec<Trial>, TrainError> {
     let networks = networks(table, rows);
     if networks.is_empty() {
-        return Err(TrainError::Data { reason: "no network has both benign and hostile flows".to_owned() });
+        return Err(TrainError::Data {
+            reason: format!("no network has {JUDGED_BENIGN} benign and {JUDGED_HOSTILE} hostile flows"),
+        });
     }
     let mut trials = Vec::new();
     let mut by_class = Vec::new();
@@ -65,18 +67,27 @@ const LEFT_OUT: &str = "Leave one network out";
 /// Place of one in a hundred among the false-alarm rates.
 const HUNDREDTH: usize = 0;
 
-/// Networks that have flows of both kinds among `rows`, by name; one at another time is not one of its own.
+/// Networks that can be judged by themselves, by name: at least [`JUDGED_BENIGN`] benign flows and [`JUDGED_HOSTILE`] hostile
+/// ones among `rows`. One at another time is not one of its own.
 #[must_use]
 pub fn networks<'a>(table: &'a Table, rows: &[u32]) -> Vec<&'a str> {
-    let mut kinds: BTreeMap<&str, BTreeSet<bool>> = BTreeMap::new();
+    let mut flows: BTreeMap<&str, [usize; 2]> = BTreeMap::new();
     for row in rows {
-        kinds.entry(table.source.name(*row as usize)).or_default().insert(table.hostile[*row as usize]);
+        let row = *row as usize;
+        flows.entry(table.source.name(row)).or_default()[usize::from(table.hostile[row])] += 1;
     }
-    let both = kinds.into_iter().filter(|(_, kinds)| kinds.len() == 2).map(|(name, _)| name);
-    let names: Vec<&str> = both.collect();
+    let suffice = |[benign, hostile]: [usize; 2]| benign >= JUDGED_BENIGN && hostile >= JUDGED_HOSTILE;
+    let names: Vec<&str> =
+        flows.into_iter().filter(|(_, flows)| suffice(*flows)).map(|(name, _)| name).collect();
     let is_another = |name: &&str| names.iter().any(|other| other != name && is_of_network(other, name));
     names.iter().copied().filter(|name| !is_another(name)).collect()
 }
+
+/// Benign flows that a network needs to be judged by itself.
+pub const JUDGED_BENIGN: usize = 100;
+
+/// Hostile flows that a network needs to be judged by itself.
+pub const JUDGED_HOSTILE: usize = 20;
 
 /// Whether `source` is the network `name`, or the same at another time: `a-night` is `a`.
 #[must_use]
