@@ -10,10 +10,11 @@
 //! * Weights lie as the products read them; activations are polynomials in vector registers (`kernel.rs`).
 
 use candle_core::{DType, Tensor};
-use candle_nn::Linear;
 
-use crate::kernel::{Kernel, Matrix, Update, dispatch, exp, matmul, multiply_add};
+use crate::attention::{Attend, padded, room_for_keys, room_for_shares};
+use crate::kernel::{Matrix, Update, dispatch, matmul};
 use crate::layer_norm::{EPSILON, Normalise};
+use crate::linear::Linear;
 use crate::network::{Attention, Layer, Norm, refused};
 use crate::packing::Packing;
 use crate::recurrence::{self, Direction, DirectionWeights, PackedWeights, Trace, sized, transposed};
@@ -190,8 +191,9 @@ struct Work {
     keys: Vec<f32>,
     values: Vec<f32>,
     gathered: Vec<f32>,
-    /// Keys of one window, turned, and the scores of one step.
-    scores: Vec<f32>,
+    /// Keys of one window.
+    turned: Vec<f32>,
+    shares: Vec<f32>,
     hidden: Vec<f32>,
     results: Vec<f32>,
 }
@@ -351,6 +353,29 @@ struct Squares<'a> {
     first: &'a [usize],
 }
 
+impl Squares<'_> {
+    /// Means over heads, from shares as [`Attend`] keeps them.
+    fn fill(self, packing: &Packing, heads: usize, kept: &[f32]) {
+        let Squares { shares, first } = self;
+        for (window, _) in packing.ranks().filter(|(_, length)| *length == 1) {
+            shares[first[window]] = 1.0;
+        }
+        let mut rows = kept;
+        for (_, window, length) in packing.together() {
+            let square = &mut shares[first[window]..][..length * length];
+            for _ in 0..heads {
+                for means in square.chunks_exact_mut(length) {
+                    let (row, rest) = rows.split_at(padded(length));
+                    for (mean, share) in means.iter_mut().zip(row) {
+                        *mean += share / heads as f32;
+                    }
+                    rows = rest;
+                }
+            }
+        }
+    }
+}
+
 impl PackedAttention {
     fn new(attention: &Attention) -> Result<Self, ScoreError> {
         Ok(Self {
@@ -374,17 +399,11 @@ impl PackedAttention {
         squares: Option<Squares<'_>>,
         work: &mut Work,
     ) {
-        let Work { queries, keys, values, gathered, scores, .. } = work;
+        let Work { queries, keys, values, gathered, turned, shares, .. } = work;
         let (rows, width) = (packing.rows(), self.value.outputs);
         let gathered = sized(gathered, rows * width);
         // A step that is alone in its window gathers its own value.
         self.value.forward(x, gathered, false);
-        let mut shares = squares;
-        if let Some(Squares { shares, first }) = &mut shares {
-            for (window, _) in packing.ranks().filter(|(_, length)| *length == 1) {
-                shares[first[window]] = 1.0;
-            }
-        }
         if packing.blocks() > 1 {
             // The others: the first rows of block 0, and all of the further blocks.
             let values = sized(values, rows * width);
@@ -396,102 +415,41 @@ impl PackedAttention {
                 self.query.forward(x, &mut queries[rows.clone()], false);
                 self.key.forward(x, &mut keys[rows], false);
             }
-            let longest = packing.blocks();
-            let (turned, scores) = sized(scores, longest * (width + 1)).split_at_mut(longest * width);
             let heads = self.heads;
-            dispatch(Attend {
-                packing,
-                heads,
-                width,
-                queries,
-                keys,
-                values,
-                gathered,
-                turned,
-                scores,
-                shares,
-            });
+            let turned = sized(turned, room_for_keys(packing, width));
+            let shares = sized(shares, room_for_shares(packing, heads, squares.is_some()));
+            if squares.is_some() {
+                dispatch(Attend::<true> {
+                    packing,
+                    heads,
+                    width,
+                    queries,
+                    keys,
+                    values,
+                    gathered,
+                    turned,
+                    shares,
+                });
+            } else {
+                dispatch(Attend::<false> {
+                    packing,
+                    heads,
+                    width,
+                    queries,
+                    keys,
+                    values,
+                    gathered,
+                    turned,
+                    shares,
+                });
+            }
+        }
+        if let Some(squares) = squares {
+            squares.fill(packing, self.heads, shares);
         }
         self.output.forward(gathered, y, false);
         add(y, x);
         self.norm.forward(y);
-    }
-}
-
-/// Attention of all windows of two steps or more.
-struct Attend<'a> {
-    packing: &'a Packing,
-    heads: usize,
-    width: usize,
-    /// `[rows, width]`, as are keys, values and what is gathered.
-    queries: &'a [f32],
-    keys: &'a [f32],
-    values: &'a [f32],
-    gathered: &'a mut [f32],
-    /// Room for the keys of the longest window, `[width, length]`.
-    turned: &'a mut [f32],
-    /// Room for the scores of one step.
-    scores: &'a mut [f32],
-    shares: Option<Squares<'a>>,
-}
-
-impl Kernel for Attend<'_> {
-    #[inline(always)]
-    fn run<const FMA: bool>(mut self) {
-        let Self { packing, heads, width, queries, keys, values, .. } = self;
-        let of_head = width / heads;
-        let scale = 1.0 / (of_head as f32).sqrt();
-        for (rank, (window, length)) in packing.ranks().enumerate().take_while(|(_, (_, length))| *length > 1)
-        {
-            let turned = &mut self.turned[..width * length];
-            for t in 0..length {
-                for (j, key) in row_of(keys, packing.row(rank, t), width).iter().enumerate() {
-                    turned[j * length + t] = key * scale;
-                }
-            }
-            for t in 0..length {
-                let query = row_of(queries, packing.row(rank, t), width);
-                let gathered = row_mut(self.gathered, packing.row(rank, t), width);
-                for head in 0..heads {
-                    let columns = head * of_head..(head + 1) * of_head;
-                    let scores = &mut self.scores[..length];
-                    scores.fill(0.0);
-                    for j in columns.clone() {
-                        for (score, key) in scores.iter_mut().zip(row_of(turned, j, length)) {
-                            *score = multiply_add::<FMA>(query[j], *key, *score);
-                        }
-                    }
-                    softmax::<FMA>(scores);
-                    let gathered = &mut gathered[columns.clone()];
-                    gathered.fill(0.0);
-                    for (other, &share) in scores.iter().enumerate() {
-                        let value = &row_of(values, packing.row(rank, other), width)[columns.clone()];
-                        for (sum, value) in gathered.iter_mut().zip(value) {
-                            *sum = multiply_add::<FMA>(share, *value, *sum);
-                        }
-                    }
-                    if let Some(Squares { shares, first }) = &mut self.shares {
-                        let row = &mut shares[first[window] + t * length..][..length];
-                        for (mean, share) in row.iter_mut().zip(&*scores) {
-                            *mean += share / heads as f32;
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Shares of 1 in proportion to `e^score`.
-#[inline(always)]
-fn softmax<const FMA: bool>(scores: &mut [f32]) {
-    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    for score in &mut *scores {
-        *score = exp::<FMA>(*score - highest);
-    }
-    let sum: f32 = scores.iter().sum();
-    for score in scores {
-        *score /= sum;
     }
 }
 
@@ -507,9 +465,9 @@ struct PackedLinear {
 
 impl PackedLinear {
     fn new(linear: &Linear) -> Result<Self, ScoreError> {
-        let (outputs, inputs) = linear.weight().dims2()?;
-        let bias = linear.bias().map_or_else(|| Ok(vec![0.0; outputs]), flat)?;
-        Ok(Self { inputs, outputs, weights: transposed(&flat(linear.weight())?, outputs, inputs), bias })
+        let (outputs, inputs) = linear.weight.dims2()?;
+        let weights = transposed(&flat(&linear.weight)?, outputs, inputs);
+        Ok(Self { inputs, outputs, weights, bias: flat(&linear.bias)? })
     }
 
     fn forward(&self, x: &[f32], y: &mut [f32], relu: bool) {

@@ -225,6 +225,23 @@ pub(crate) fn tanh<const FMA: bool>(x: f32) -> f32 {
     1.0 - 2.0 / (1.0 + exp::<FMA>(2.0 * x))
 }
 
+/// Sums of the columns of `[rows, columns]`, added to `[columns]`.
+pub(crate) struct ColumnSums<'a> {
+    pub(crate) rows: &'a [f32],
+    pub(crate) sums: &'a mut [f32],
+}
+
+impl Kernel for ColumnSums<'_> {
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        for row in self.rows.chunks_exact(self.sums.len()) {
+            for (sum, x) in self.sums.iter_mut().zip(row) {
+                *sum += x;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 //! The crate is pure but for loading a model: packet time is its only clock. It knows inputs by name and position only;
 //! how they are computed from flows is the business of `tapline-features`.
 
+mod attention;
 pub mod batch;
 pub mod calibration;
 pub mod cpu_network;
@@ -16,6 +17,7 @@ pub mod explain;
 pub mod incident;
 mod kernel;
 mod layer_norm;
+mod linear;
 pub mod logistic;
 pub mod manifest;
 pub mod manifest_check;

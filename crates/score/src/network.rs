@@ -19,13 +19,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use candle_core::{D, DType, Device, Tensor, Var};
-use candle_nn::{Init, Linear, Module, VarBuilder, VarMap};
+use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor, Var};
+use candle_nn::{Init, VarBuilder, VarMap};
 
+use crate::attention::{attend, shares};
 use crate::layer_norm::{EPSILON, layer_norm};
+use crate::linear::{Linear, add_product};
 use crate::manifest::NetworkSpec;
 use crate::packing::Packing;
-use crate::recurrence::{DirectionWeights, recur};
+use crate::recurrence::{DirectionWeights, on_cpu, recur, values};
 use crate::{Detector, ScoreError, WindowBatch};
 
 /// Prefix of the network's tensors.
@@ -78,12 +80,12 @@ impl BilstmAttn {
             layers,
             attention: Attention::new(inputs, spec, variables.pp("attn"))?,
             head: [
-                linear(inputs, head_units(spec), head.pp("hidden"))?,
-                linear(head_units(spec), classes, head.pp("logits"))?,
+                Linear::new(inputs, head_units(spec), head.pp("hidden"))?,
+                Linear::new(head_units(spec), classes, head.pp("logits"))?,
             ],
             reconstruct: [
-                linear(inputs, bottleneck(width), reconstruct.pp("hidden"))?,
-                linear(bottleneck(width), width, reconstruct.pp("output"))?,
+                Linear::new(inputs, bottleneck(width), reconstruct.pp("hidden"))?,
+                Linear::new(bottleneck(width), width, reconstruct.pp("output"))?,
             ],
             dropout: Dropout { share: spec.dropout, draws: AtomicU64::new(0) },
             device: variables.device().clone(),
@@ -145,9 +147,9 @@ impl BilstmAttn {
             return Ok((shape(rectangle(self.classes)?)?, shape(rectangle(width)?)?));
         }
         let places =
-            places(&packing, &self.device, |_, window, length, t| (window + 1) * steps - length + t)?;
+            packing.places(&self.device, |_, window, length, t| (window + 1) * steps - length + t)?;
         let x = inputs.reshape((windows * steps, width))?.index_select(&places, 0)?;
-        let (y, _) = self.steps(&x, &packing, train)?;
+        let y = self.steps(&x, &packing, train)?;
         let (logits, reconstruction) = (self.classify(&y, train)?, self.rebuild(&y)?);
         Ok((
             shape(rectangle(self.classes)?.index_add(&places, &logits, 0)?)?,
@@ -155,21 +157,21 @@ impl BilstmAttn {
         ))
     }
 
-    /// What layers and attention make of packed rows, and how much each step attended to each.
-    fn steps(
-        &self,
-        x: &Tensor,
-        packing: &Arc<Packing>,
-        train: bool,
-    ) -> candle_core::Result<(Tensor, Option<Tensor>)> {
+    /// What the layers make of packed rows.
+    fn layers(&self, x: &Tensor, packing: &Arc<Packing>, train: bool) -> candle_core::Result<Tensor> {
         let mut x = x.clone();
         for layer in &self.layers {
             x = self.dropout.apply(layer.forward(&x, packing, train)?, train)?;
         }
-        let (attended, weights) = self.attention.forward(&x, packing)?;
-        let attended = self.dropout.apply(attended, train)?;
+        Ok(x)
+    }
+
+    /// What layers and attention make of packed rows.
+    fn steps(&self, x: &Tensor, packing: &Arc<Packing>, train: bool) -> candle_core::Result<Tensor> {
+        let x = self.layers(x, packing, train)?;
+        let attended = self.dropout.apply(self.attention.forward(&x, packing)?, train)?;
         let Attention { norm_weight, norm_bias, .. } = &self.attention;
-        Ok((layer_norm(&(x + attended)?, norm_weight, norm_bias)?, weights))
+        layer_norm(&(x + attended)?, norm_weight, norm_bias)
     }
 
     fn classify(&self, steps: &Tensor, train: bool) -> candle_core::Result<Tensor> {
@@ -211,7 +213,7 @@ impl Detector for BilstmAttn {
             return Ok(());
         }
         let (x, packing) = self.pack(batch)?;
-        let (steps, _) = self.steps(&x, &packing, false)?;
+        let steps = self.steps(&x, &packing, false)?;
         let packed = self.classify(&steps, false)?.flatten_all()?.to_vec1::<f32>()?;
         let classes = self.classes;
         let first = logits.len();
@@ -228,13 +230,12 @@ impl Detector for BilstmAttn {
             return Ok(());
         }
         let (x, packing) = self.pack(batch)?;
-        let (_, weights) = self.steps(&x, &packing, false)?;
+        let x = self.layers(&x, &packing, false)?;
+        let Attention { query, key, heads, .. } = &self.attention;
         let longest = packing.blocks();
-        let weights = match weights {
-            // [windows by rank, heads, longest, longest]
-            Some(weights) => weights.mean(1)?.flatten_all()?.to_vec1::<f32>()?,
-            None => vec![1.0; packing.windows()],
-        };
+        // [windows by rank, heads, longest, longest]
+        let shares = shares(&query.forward(&x)?, &key.forward(&x)?, &packing, *heads)?;
+        let shares = shares.mean(1)?.flatten_all()?.to_vec1::<f32>()?;
         let mut ranks = vec![0; packing.windows()];
         for (rank, (window, _)) in packing.ranks().enumerate() {
             ranks[window] = rank;
@@ -242,7 +243,7 @@ impl Detector for BilstmAttn {
         for (&rank, &length) in ranks.iter().zip(&batch.lengths) {
             for query in 0..length {
                 let row = (rank * longest + query) * longest;
-                attention.extend_from_slice(&weights[row..row + length]);
+                attention.extend_from_slice(&shares[row..row + length]);
             }
         }
         Ok(())
@@ -342,23 +343,6 @@ pub(crate) fn rows_of_steps<'a>(
     })
 }
 
-/// For every packed row, in order, what `place` says about rank, window, length and step.
-fn places(
-    packing: &Packing,
-    device: &Device,
-    place: impl Fn(usize, usize, usize, usize) -> usize,
-) -> candle_core::Result<Tensor> {
-    let mut places = vec![0_u32; packing.rows()];
-    for (rank, (window, length)) in packing.ranks().enumerate() {
-        for t in 0..length {
-            let place = place(rank, window, length, t);
-            places[packing.row(rank, t)] = u32::try_from(place)
-                .map_err(|_| candle_core::Error::Msg("a batch of 2^32 steps".to_owned()))?;
-        }
-    }
-    Tensor::from_vec(places, packing.rows(), device)
-}
-
 /// One bidirectional layer.
 #[derive(Debug)]
 pub(crate) struct Layer {
@@ -400,7 +384,7 @@ impl Layer {
         let hidden = recur(x, self.directions.each_ref(), packing)?;
         let y = self.norm.forward(&hidden, train)?;
         match &self.residual {
-            Some(weight) => y + x.matmul(&weight.t()?)?,
+            Some(weight) => add_product(&y, x, weight),
             None => y + x,
         }
     }
@@ -468,61 +452,24 @@ impl Attention {
         let norm = variables.pp("norm");
         Ok(Self {
             heads: spec.heads,
-            query: linear(inputs, spec.attention, variables.pp("q"))?,
-            key: linear(inputs, spec.attention, variables.pp("k"))?,
-            value: linear(inputs, spec.attention, variables.pp("v"))?,
-            output: linear(spec.attention, inputs, variables.pp("o"))?,
+            query: Linear::new(inputs, spec.attention, variables.pp("q"))?,
+            key: Linear::new(inputs, spec.attention, variables.pp("k"))?,
+            value: Linear::new(inputs, spec.attention, variables.pp("v"))?,
+            output: Linear::new(spec.attention, inputs, variables.pp("o"))?,
             norm_weight: norm.get_with_hints(inputs, "weight", Init::Const(1.0))?,
             norm_bias: norm.get_with_hints(inputs, "bias", Init::Const(0.0))?,
         })
     }
 
-    /// What the steps of packed rows gather from their windows, and the weights, `[windows by rank, heads, longest,
-    /// longest]`; none where every window is a single step, which then attends to itself.
-    fn forward(&self, x: &Tensor, packing: &Packing) -> candle_core::Result<(Tensor, Option<Tensor>)> {
+    /// What the steps of packed rows gather from their windows. A step that is alone gathers its own value.
+    fn forward(&self, x: &Tensor, packing: &Arc<Packing>) -> candle_core::Result<Tensor> {
         let value = self.value.forward(x)?;
-        let (windows, longest) = (packing.windows(), packing.blocks());
-        if longest <= 1 {
-            return Ok((self.output.forward(&value)?, None));
+        if packing.blocks() <= 1 {
+            return self.output.forward(&value);
         }
-        let device = x.device();
-        let width = value.dim(1)?;
-        let places = places(packing, device, |rank, _, _, t| rank * longest + t)?;
-        let by_head = |x: &Tensor| {
-            Tensor::zeros((windows * longest, width), DType::F32, device)?
-                .index_add(&places, x, 0)?
-                .reshape((windows, longest, self.heads, width / self.heads))?
-                .transpose(1, 2)?
-                .contiguous()
-        };
-        let (query, key, value) =
-            (by_head(&self.query.forward(x)?)?, by_head(&self.key.forward(x)?)?, by_head(&value)?);
-        let scale = 1.0 / ((width / self.heads) as f64).sqrt();
-        let scores = (query.matmul(&key.t()?)? * scale)?;
-        let scores = scores.broadcast_add(&absent_keys(packing, device)?)?;
-        // candle's fused softmax has no backward pass; this is its slow form.
-        let weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
-        let gathered = weights
-            .matmul(&value)?
-            .transpose(1, 2)?
-            .reshape((windows * longest, width))?
-            .index_select(&places, 0)?;
-        Ok((self.output.forward(&gathered)?, Some(weights)))
+        let (query, key) = (self.query.forward(x)?, self.key.forward(x)?);
+        self.output.forward(&attend(&query, &key, &value, packing, self.heads)?)
     }
-}
-
-/// What takes keys that a window does not have out of its softmax: `[windows, 1, 1, longest]`.
-fn absent_keys(packing: &Packing, device: &Device) -> candle_core::Result<Tensor> {
-    let longest = packing.blocks();
-    let mut mask = vec![0.0_f32; packing.windows() * longest];
-    for (rank, (_, length)) in packing.ranks().enumerate() {
-        mask[rank * longest + length..(rank + 1) * longest].fill(-1e9);
-    }
-    Tensor::from_vec(mask, (packing.windows(), 1, 1, longest), device)
-}
-
-fn linear(inputs: usize, outputs: usize, variables: VarBuilder<'_>) -> candle_core::Result<Linear> {
-    Ok(Linear::new(variables.get((outputs, inputs), "weight")?, Some(variables.get(outputs, "bias")?)))
 }
 
 /// Leaves units out in training, the same ones for the same seed.
@@ -551,7 +498,29 @@ impl Dropout {
         }
         mask.truncate(x.elem_count());
         let mask = Tensor::from_vec(mask, x.shape(), x.device())?;
-        x * mask
+        if x.device().is_cpu() { x.contiguous()?.apply_op1(Masked { mask }) } else { x * mask }
+    }
+}
+
+/// Times a mask that wants no gradient: candle's product would compute one.
+struct Masked {
+    mask: Tensor,
+}
+
+impl CustomOp1 for Masked {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (mask, mask_layout) = self.mask.storage_and_layout();
+        let mask = on_cpu(&mask, mask_layout)?;
+        let product = values(x, layout)?.iter().zip(mask).map(|(x, mask)| x * mask).collect();
+        Ok((CpuStorage::F32(product), layout.shape().clone()))
+    }
+
+    fn bwd(&self, _x: &Tensor, _result: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        Ok(Some((gradient * &self.mask)?))
     }
 }
 

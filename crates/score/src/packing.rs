@@ -1,5 +1,7 @@
 //! Windows without padding: the rows that a recurrence works on.
 
+use candle_core::{Device, Error, Result, Tensor};
+
 /// An arrangement of the real steps of many windows in which every step of a recurrence is one block of rows.
 ///
 /// Windows are ordered by length, longest first (equal ones keep their order). Row block `t` holds step `t` of all
@@ -85,6 +87,30 @@ impl Packing {
     /// The row of step `t` of the window of this rank.
     pub(crate) fn row(&self, rank: usize, t: usize) -> usize {
         self.starts[t] + rank
+    }
+
+    /// Rank, window and length of the windows of two steps or more.
+    pub(crate) fn together(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
+        self.ranks()
+            .enumerate()
+            .map(|(rank, (window, length))| (rank, window, length))
+            .take_while(|(_, _, length)| *length > 1)
+    }
+
+    /// For every row, in order, what `place` says about rank, window, length and step; as an index of tensors.
+    pub(crate) fn places(
+        &self,
+        device: &Device,
+        place: impl Fn(usize, usize, usize, usize) -> usize,
+    ) -> Result<Tensor> {
+        let mut places = vec![0_u32; self.rows()];
+        for (rank, (window, length)) in self.ranks().enumerate() {
+            for t in 0..length {
+                places[self.row(rank, t)] = u32::try_from(place(rank, window, length, t))
+                    .map_err(|_| Error::Msg("a batch of 2^32 steps".to_owned()))?;
+            }
+        }
+        Tensor::from_vec(places, self.rows(), device)
     }
 
     /// Window and length, by rank.

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Storage, Tensor};
 
 use crate::kernel::{
-    Kernel, LANES, Matrix, Update, dispatch, load, matmul, multiply_add, sigmoid, store, tanh,
+    ColumnSums, Kernel, LANES, Matrix, Update, dispatch, load, matmul, multiply_add, sigmoid, store, tanh,
 };
 use crate::packing::Packing;
 
@@ -609,23 +609,6 @@ impl Kernel for CellGradients<'_> {
     }
 }
 
-/// Sums of the columns of `[rows, columns]`, added to `[columns]`.
-struct ColumnSums<'a> {
-    rows: &'a [f32],
-    sums: &'a mut [f32],
-}
-
-impl Kernel for ColumnSums<'_> {
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        for row in self.rows.chunks_exact(self.sums.len()) {
-            for (sum, x) in self.sums.iter_mut().zip(row) {
-                *sum += x;
-            }
-        }
-    }
-}
-
 /// The four gates of a row.
 #[inline(always)]
 fn quarters(row: &[f32], units: usize) -> [&[f32]; 4] {
@@ -697,7 +680,7 @@ pub(crate) fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a
 }
 
 /// Threads of a matrix product when learning: as many as candle's own take.
-fn threads() -> usize {
+pub(crate) fn threads() -> usize {
     candle_core::utils::get_num_threads()
 }
 
