@@ -84,6 +84,8 @@ pub struct DataConfig {
     pub sources: Vec<String>,
     /// Sites that are neither learnt from nor chosen by.
     pub leave_out: Vec<String>,
+    /// How much more often rows are drawn, by how their source begins: `{ "corpus/" = 2.0 }`; else 1.
+    pub weights: BTreeMap<String, f64>,
 }
 
 /// Which inputs the network gets.
@@ -230,6 +232,10 @@ pub struct TreesConfig {
     pub rate: f64,
     /// Weight of a leaf's rows at least, where a row weighs 1 on average.
     pub leaf_weight: f64,
+    /// Share of the rows that each round of boosting looks at.
+    pub row_share: f64,
+    /// Share of the inputs that each round of boosting looks at.
+    pub column_share: f64,
 }
 
 /// Operating points and alerts.
@@ -389,6 +395,8 @@ impl Config {
             ("optimiser.clip_norm", self.optimiser.clip_norm, 1e-6, 1e6),
             ("trees.rate", self.trees.rate, 1e-4, 1.0),
             ("trees.leaf_weight", self.trees.leaf_weight, 0.0, 1e9),
+            ("trees.row_share", self.trees.row_share, 1e-3, 1.0),
+            ("trees.column_share", self.trees.column_share, 1e-3, 1.0),
             ("schedule.factor", self.schedule.factor, 0.01, 1.0),
             ("schedule.least_rate", self.schedule.least_rate, 0.0, 1.0),
             ("schedule.least_gain", self.schedule.least_gain, 0.0, 1.0),
@@ -413,6 +421,11 @@ impl Config {
         ] {
             if let Some(key) = keys.into_iter().find(|key| !CLASSES[1..].contains(&key.as_str())) {
                 return Err(format!("{table}.{key}: no such class; there are {}", CLASSES[1..].join(", ")));
+            }
+        }
+        for (source, weight) in &self.data.weights {
+            if !(1e-3..=1e3).contains(weight) {
+                return Err(format!("data.weights.{source:?} = {weight}: from 0.001 to 1000 is allowed"));
             }
         }
         for (detector, vote) in &self.votes {
@@ -483,6 +496,8 @@ impl Config {
             depth: self.trees.depth,
             rate: self.trees.rate,
             leaf_weight: self.trees.leaf_weight,
+            row_share: self.trees.row_share,
+            column_share: self.trees.column_share,
             seed: self.model.seed,
             threads,
             ..BoostConfig::default()
@@ -509,17 +524,24 @@ impl Config {
         LogisticConfig { threads, ..LogisticConfig::default() }
     }
 
+    /// How windows and rows are drawn.
+    #[must_use]
+    pub fn sampler(&self) -> SamplerSpec {
+        SamplerSpec {
+            batch_windows: self.sampler.batch_windows,
+            batches: self.sampler.batches,
+            hostile_share: self.sampler.hostile_share,
+            weights: self.data.weights.clone(),
+            seed: self.model.seed,
+        }
+    }
+
     /// How to train, for a checkpoint of this fingerprint.
     #[must_use]
     pub fn training(&self, fingerprint: String) -> TrainingSpec {
         TrainingSpec {
             epochs: self.schedule.epochs,
-            sampler: SamplerSpec {
-                batch_windows: self.sampler.batch_windows,
-                batches: self.sampler.batches,
-                hostile_share: self.sampler.hostile_share,
-                seed: self.model.seed,
-            },
+            sampler: self.sampler(),
             loss: ClassLossSpec {
                 kind: self.loss.kind,
                 gamma: self.loss.gamma,
@@ -571,6 +593,7 @@ impl Default for DataConfig {
             validate: vec![Split::Validate],
             sources: Vec::new(),
             leave_out: Vec::new(),
+            weights: BTreeMap::new(),
         }
     }
 }
@@ -654,6 +677,8 @@ impl Default for TreesConfig {
             depth: 8,
             rate: 0.08,
             leaf_weight: 20.0,
+            row_share: 0.5,
+            column_share: 0.3,
         }
     }
 }

@@ -454,7 +454,7 @@ impl Making<'_> {
             width,
             inputs,
             labels: rows.iter().map(|row| self.table.class[*row as usize]).collect(),
-            weights: row_weights(self.table, rows, self.order.config.sampler.hostile_share),
+            weights: row_weights(self.table, rows, &self.order.config.sampler()),
         }
     }
 

@@ -200,6 +200,10 @@ impl Quick {
                 let config = BoostConfig {
                     rounds: config.trees,
                     rate: 0.1,
+                    leaves: 15,
+                    depth: 5,
+                    row_share: 0.8,
+                    column_share: 0.5,
                     speaks_for: SpeaksFor::AllClasses,
                     seed,
                     threads,

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use crate::{CLASSES, Random, Table, TrainError, Windows};
 
 /// Settings of the sampler.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SamplerSpec {
     /// Windows of a batch.
     pub batch_windows: usize,
@@ -20,6 +20,8 @@ pub struct SamplerSpec {
     pub batches: usize,
     /// Share of the draws that judge something hostile.
     pub hostile_share: f64,
+    /// How much more often windows are drawn, by how their source begins; else 1.
+    pub weights: BTreeMap<String, f64>,
     /// Of all draws.
     pub seed: u64,
 }
@@ -74,7 +76,8 @@ impl Sampler {
             })
             .collect();
         let counts = count(&keys);
-        let shares = shares(&counts, spec.hostile_share);
+        let shares =
+            shares(&counts, spec.hostile_share, |source| source_weight(table, source, &spec.weights));
 
         let mut class_steps = [0.0; CLASSES.len()];
         let mut sums = Vec::with_capacity(windows.len());
@@ -148,10 +151,10 @@ impl Sampler {
 
 /// Weights of rows, where windows play no part: in the mean 1, and each group has the share that its windows would have.
 #[must_use]
-pub fn row_weights(table: &Table, rows: &[u32], hostile_share: f64) -> Vec<f32> {
+pub fn row_weights(table: &Table, rows: &[u32], spec: &SamplerSpec) -> Vec<f32> {
     let keys: Vec<Key> = rows.iter().map(|row| key(table, *row)).collect();
     let counts = count(&keys);
-    let shares = shares(&counts, hostile_share);
+    let shares = shares(&counts, spec.hostile_share, |source| source_weight(table, source, &spec.weights));
     keys.iter().map(|key| (shares[key] / counts[key] as f64 * rows.len() as f64) as f32).collect()
 }
 
@@ -171,27 +174,44 @@ fn count(keys: &[Key]) -> BTreeMap<Key, usize> {
     counts
 }
 
+/// How much more a source counts than others.
+fn source_weight(table: &Table, source: u32, weights: &BTreeMap<String, f64>) -> f64 {
+    let name = &table.source.all()[source as usize];
+    let of = |(prefix, weight): (&String, &f64)| name.starts_with(prefix.as_str()).then_some(*weight);
+    weights.iter().rev().find_map(of).unwrap_or(1.0)
+}
+
 /// Shares of the groups, from how many belong to each.
-fn shares(counts: &BTreeMap<Key, usize>, hostile_share: f64) -> BTreeMap<Key, f64> {
-    let root = |count: &usize| (*count as f64).sqrt();
-    let hostile_roots: f64 = counts.iter().filter(|(key, _)| key.1 != 0).map(|(_, count)| root(count)).sum();
+fn shares(
+    counts: &BTreeMap<Key, usize>,
+    hostile_share: f64,
+    weight: impl Fn(u32) -> f64,
+) -> BTreeMap<Key, f64> {
+    let (mut hostile, mut benign) = (0.0, 0.0);
     let mut benign_roots: BTreeMap<u32, f64> = BTreeMap::new();
+    let root = |count: &usize| (*count as f64).sqrt();
     for ((source, class, _), count) in counts {
         if *class == 0 {
             *benign_roots.entry(*source).or_default() += root(count);
+        } else {
+            hostile += root(count) * weight(*source);
         }
     }
-    let hostile_share = match (hostile_roots > 0.0, benign_roots.is_empty()) {
+    for source in benign_roots.keys() {
+        benign += weight(*source);
+    }
+    let hostile_share = match (hostile > 0.0, benign > 0.0) {
         (false, _) => 0.0,
-        (true, true) => 1.0,
-        (true, false) => hostile_share.clamp(0.0, 1.0),
+        (true, false) => 1.0,
+        (true, true) => hostile_share.clamp(0.0, 1.0),
     };
     let share = |(key, count): (&Key, &usize)| {
         let (source, class, _) = key;
+        let part = root(count) * weight(*source);
         let share = if *class == 0 {
-            (1.0 - hostile_share) * root(count) / benign_roots[source] / benign_roots.len() as f64
+            (1.0 - hostile_share) * part / benign_roots[source] / benign
         } else {
-            hostile_share * root(count) / hostile_roots
+            hostile_share * part / hostile
         };
         (*key, share)
     };
@@ -232,7 +252,8 @@ mod tests {
         rows.collect()
     }
 
-    const SPEC: SamplerSpec = SamplerSpec { batch_windows: 8, batches: 0, hostile_share: 0.4, seed: 1 };
+    const SPEC: SamplerSpec =
+        SamplerSpec { batch_windows: 8, batches: 0, hostile_share: 0.4, weights: BTreeMap::new(), seed: 1 };
 
     #[test]
     fn shares_are_those_by_hand() {
@@ -264,7 +285,7 @@ mod tests {
 
         // Rows alone are weighed alike.
         let all: Vec<u32> = (0..rows.len() as u32).collect();
-        let weights = row_weights(&table, &all, 0.4);
+        let weights = row_weights(&table, &all, &SPEC);
         let scans = (0..rows.len()).filter(|row| table.class[*row] == 1);
         close(scans.map(|row| f64::from(weights[row])).sum::<f64>() / rows.len() as f64, 0.4 * 0.8);
 

@@ -248,7 +248,7 @@ impl<'a, N: Trainable> Training<'a, N> {
         material: Material<'a>,
         spec: &'a TrainingSpec,
     ) -> Result<Self, TrainError> {
-        let sampler = Sampler::new(material.table, material.train, spec.sampler)?;
+        let sampler = Sampler::new(material.table, material.train, spec.sampler.clone())?;
         let weights = class_weights(sampler.class_steps(), spec.class_weight_at_most);
         Ok(Self {
             network,
@@ -549,7 +549,13 @@ mod tests {
     fn spec() -> TrainingSpec {
         TrainingSpec {
             epochs: 6,
-            sampler: SamplerSpec { batch_windows: 16, batches: 8, hostile_share: 0.5, seed: 3 },
+            sampler: SamplerSpec {
+                batch_windows: 16,
+                batches: 8,
+                hostile_share: 0.5,
+                weights: BTreeMap::new(),
+                seed: 3,
+            },
             loss: ClassLossSpec { kind: ClassLoss::Focal, gamma: 1.0, label_smoothing: 0.02 },
             class_weight_at_most: 20.0,
             reconstruction: 0.1,
