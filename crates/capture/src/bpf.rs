@@ -5,7 +5,7 @@
 //! packet must not make it run for ever; and a call into C per packet is not free. The machine is that of the BSD
 //! Packet Filter paper (McCanne and Jacobson, 1993) with libpcap's MOD and XOR.
 
-use pcap::{Capture, Linktype};
+use pcap::{BpfProgram, Capture, Linktype};
 use tapline_record::LinkType;
 
 /// A compiled filter.
@@ -14,12 +14,13 @@ pub(crate) struct Program {
     instructions: Box<[Instruction]>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Instruction {
-    code: u16,
-    if_true: u8,
-    if_false: u8,
-    k: u32,
+/// One instruction of the machine, as the kernel knows it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Instruction {
+    pub(crate) code: u16,
+    pub(crate) if_true: u8,
+    pub(crate) if_false: u8,
+    pub(crate) k: u32,
 }
 
 impl Program {
@@ -27,13 +28,7 @@ impl Program {
     pub(crate) fn compile(expression: &str, link: LinkType) -> Result<Self, String> {
         let handle = Capture::dead(Linktype(dlt(link))).map_err(reason)?;
         let program = handle.compile(expression, true).map_err(reason)?;
-        // The binding keeps the fields of an instruction to itself, but prints them: code, jt, jf, k.
-        let instructions =
-            program.get_instructions().iter().map(|instruction| Instruction::parse(&instruction.to_string()));
-        let instructions: Option<Box<[Instruction]>> = instructions.collect();
-        instructions
-            .map(|instructions| Self { instructions })
-            .ok_or_else(|| "libpcap's program is unreadable".to_owned())
+        Ok(Self { instructions: instructions_of(&program)? })
     }
 
     /// Whether a frame passes.
@@ -114,6 +109,15 @@ impl Program {
     }
 }
 
+/// The instructions of a program of libpcap's.
+pub(crate) fn instructions_of(program: &BpfProgram) -> Result<Box<[Instruction]>, String> {
+    // The binding keeps the fields of an instruction to itself, but prints them: code, jt, jf, k.
+    let instructions = program.get_instructions().iter();
+    let instructions: Option<_> =
+        instructions.map(|instruction| Instruction::parse(&instruction.to_string())).collect();
+    instructions.ok_or_else(|| "libpcap's program is unreadable".to_owned())
+}
+
 impl Instruction {
     fn parse(printed: &str) -> Option<Self> {
         let mut fields = printed.split_ascii_whitespace();
@@ -142,6 +146,16 @@ fn byte(bytes: &[u8], at: u32) -> Option<u32> {
     bytes.get(at as usize).map(|byte| u32::from(*byte))
 }
 
+/// The registry's number of a link type of libpcap's, the reverse of what compiling needs.
+#[cfg(target_os = "linux")]
+pub(crate) fn link_type(dlt: Linktype) -> LinkType {
+    match dlt.0 {
+        DLT_RAW => LinkType::RAW,
+        11 => LinkType(100),
+        other => LinkType(u16::try_from(other).unwrap_or(u16::MAX)),
+    }
+}
+
 /// libpcap's own number of a link type: the same as in files, but for those whose number differs by system.
 fn dlt(link: LinkType) -> i32 {
     match link {
@@ -151,7 +165,8 @@ fn dlt(link: LinkType) -> i32 {
     }
 }
 
-fn reason(error: pcap::Error) -> String {
+/// What libpcap said.
+pub(crate) fn reason(error: pcap::Error) -> String {
     match error {
         pcap::Error::PcapError(reason) => reason,
         other => other.to_string(),

@@ -123,6 +123,8 @@ pub enum CaptureError {
 pub enum ErrorKind {
     /// A path that does not exist or may not be read, a directory without captures (`EX_NOINPUT`, 66).
     NoInput,
+    /// The program lacks a right (`EX_NOPERM`, 77).
+    NoPermission,
     /// The input is not what it should be (`EX_DATAERR`, 65).
     BadData,
     /// The system failed to read (`EX_IOERR`, 74).

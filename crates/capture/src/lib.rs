@@ -1,4 +1,4 @@
-//! Capture files to frames: the only crate that opens a capture.
+//! Frames of capture files and of interfaces: the only crate that opens a capture.
 //!
 //! ```text
 //!  paths, directories, "-"
@@ -14,6 +14,9 @@
 //! future stays closed until its time comes. [`CaptureReader`] reads one stream: it undoes the compression, tells
 //! pcap from pcapng by the first four bytes, and parses records where they lie. A frame is never copied and nothing
 //! is allocated per packet.
+//!
+//! `live` takes frames from an interface instead, with an account of what the kernel lost; [`PacketSource`] makes both
+//! look the same.
 //!
 //! Errors are data. A file that ends inside a record is the normal end of a capture that was cut short: its whole
 //! packets count, the rest is a [`Notice`]. Bytes that cannot be a record are a [`CaptureError`] with the offset, and
@@ -56,6 +59,10 @@ mod pcapng;
 mod buffer;
 pub mod compression;
 
+#[cfg(all(feature = "libpcap", target_os = "linux"))]
+pub mod live;
+pub mod packet_source;
+
 #[cfg(feature = "libpcap")]
 mod bpf;
 pub mod filter;
@@ -72,3 +79,4 @@ pub use compression::Compression;
 pub use error::{CaptureError, ErrorKind, Malformation};
 pub use filter::FrameFilter;
 pub use notice::Notice;
+pub use packet_source::{PacketSource, Received};
