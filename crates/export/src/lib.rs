@@ -1,4 +1,4 @@
-//! Flow rows to bytes: CSV, NDJSON and Parquet.
+//! Flow rows to bytes, and bytes to where they stay: CSV, NDJSON and Parquet; rotating files.
 //!
 //! ```text
 //!                      ┌─ csv ────┐
@@ -12,11 +12,14 @@
 //! [`Format`]; doubles are laid out by a [`NumberText`]. The daemon opens files and pipes and gives them in as an
 //! [`Output`].
 //!
+//! What runs for months writes to sinks instead: a [`RotatingFile`] takes lines for files that end by size and age. Sinks
+//! never fail once they are open: what they lose they count in a [`SinkMeter`].
+//!
 //! * **No torn row.** CSV and NDJSON leave in blocks that end with a row. If the disk fills up in the middle of a block,
 //!   a file is cut back to its last whole row, and the [`ExportError`] says how many rows and bytes are safe.
 //! * **No allocation per row** of CSV and NDJSON once the buffers stand, and bounded buffers for all: 272 KiB of text,
 //!   or one Parquet row group of about 64 MiB.
-//! * **No clock, no thread, no opening of files.**
+//! * **No clock, no thread.** Sinks are told the time; those that wait have a `run` for a thread of the daemon's.
 //!
 //! ```
 //! use std::io::Read;
@@ -77,12 +80,22 @@ pub mod output;
 
 pub mod error;
 
+pub mod compressor;
+pub mod file_archive;
+pub mod rotating_file;
+
+pub mod sink_counters;
+
 #[cfg(test)]
 mod test_rows;
 
 pub use cell_text::time_text;
+pub use compressor::Compressor;
 pub use error::{ExportError, Whole};
+pub use file_archive::{Compression, FileRules, Fsync, Leftovers, SinkError};
 pub use format::{Format, UnknownFormat};
 pub use number_text::NumberText;
 pub use output::Output;
+pub use rotating_file::RotatingFile;
 pub use row_writer::{RowWriter, TableMeta};
+pub use sink_counters::{DropCause, SinkCounters, SinkMeter};

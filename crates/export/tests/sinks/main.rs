@@ -1,0 +1,13 @@
+//! Sinks as an operator meets them: small disks, kills, logrotate, servers that hang.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that fails should say so at once, and one that is skipped too"
+)]
+
+mod folder;
+
+mod files;
+mod kill;
+mod small_disk;
