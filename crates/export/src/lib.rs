@@ -12,8 +12,9 @@
 //! [`Format`]; doubles are laid out by a [`NumberText`]. The daemon opens files and pipes and gives them in as an
 //! [`Output`].
 //!
-//! What runs for months writes to sinks instead: a [`RotatingFile`] takes lines for files that end by size and age. Sinks
-//! never fail once they are open: what they lose they count in a [`SinkMeter`].
+//! What runs for months writes to sinks instead: a [`RotatingFile`] takes lines for files that end by size and age,
+//! [`RotatingRows`] takes rows for such files or for Parquet. Sinks never fail once they are open: what they lose they count
+//! in a [`SinkMeter`].
 //!
 //! * **No torn row.** CSV and NDJSON leave in blocks that end with a row. If the disk fills up in the middle of a block,
 //!   a file is cut back to its last whole row, and the [`ExportError`] says how many rows and bytes are safe.
@@ -76,6 +77,7 @@ mod ndjson;
 mod parquet;
 
 mod line_buffer;
+mod line_encoder;
 pub mod output;
 
 pub mod error;
@@ -83,6 +85,9 @@ pub mod error;
 pub mod compressor;
 pub mod file_archive;
 pub mod rotating_file;
+pub mod rotating_rows;
+#[cfg(feature = "parquet")]
+mod rotating_table;
 
 pub mod sink_counters;
 
@@ -97,5 +102,6 @@ pub use format::{Format, UnknownFormat};
 pub use number_text::NumberText;
 pub use output::Output;
 pub use rotating_file::RotatingFile;
+pub use rotating_rows::RotatingRows;
 pub use row_writer::{RowWriter, TableMeta};
 pub use sink_counters::{DropCause, SinkCounters, SinkMeter};

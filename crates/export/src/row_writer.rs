@@ -5,10 +5,9 @@ use std::io;
 
 use tapline_record::Column;
 
-use crate::csv;
 use crate::error::{ExportError, Whole};
 use crate::line_buffer::LineBuffer;
-use crate::ndjson;
+use crate::line_encoder::LineEncoder;
 use crate::output::{Output, Sink};
 #[cfg(feature = "parquet")]
 use crate::parquet::ParquetTable;
@@ -42,9 +41,7 @@ pub struct TableMeta {
 }
 
 enum Encoder {
-    Csv(LineBuffer),
-    /// With the keys of the columns and those of the tail.
-    Ndjson(LineBuffer, ndjson::Keys, ndjson::Keys),
+    Lines(LineBuffer, LineEncoder),
     #[cfg(feature = "parquet")]
     Parquet(Box<ParquetTable>),
 }
@@ -94,17 +91,11 @@ impl<R: 'static, T: 'static> RowWriter<R, T> {
         let encoder = match format {
             Format::Csv => {
                 let mut lines = LineBuffer::new(sink);
-                csv::push_header(lines.line(), columns);
-                if !tail.is_empty() {
-                    lines.line().push(b',');
-                    csv::push_header(lines.line(), tail);
-                }
+                LineEncoder::Csv.push_header(lines.line(), columns, tail);
                 lines.end_header()?;
-                Encoder::Csv(lines)
+                Encoder::Lines(lines, LineEncoder::Csv)
             }
-            Format::Ndjson => {
-                Encoder::Ndjson(LineBuffer::new(sink), ndjson::Keys::new(columns), ndjson::Keys::new(tail))
-            }
+            Format::Ndjson => Encoder::Lines(LineBuffer::new(sink), LineEncoder::ndjson(columns, tail)),
             #[cfg(feature = "parquet")]
             Format::Parquet => Encoder::Parquet(Box::new(ParquetTable::new(columns, tail, meta, sink)?)),
             #[cfg(not(feature = "parquet"))]
@@ -124,26 +115,9 @@ impl<R: 'static, T: 'static> RowWriter<R, T> {
     #[inline]
     pub fn write_with(&mut self, row: &R, tail: &T) -> Result<(), ExportError> {
         self.check()?;
-        let has_tail = !self.tail.is_empty();
         let outcome = match &mut self.encoder {
-            Encoder::Csv(lines) => {
-                csv::push_row(lines.line(), self.columns, self.numbers, row);
-                if has_tail {
-                    lines.line().push(b',');
-                    csv::push_row(lines.line(), self.tail, self.numbers, tail);
-                }
-                lines.end_row()
-            }
-            Encoder::Ndjson(lines, keys, tail_keys) => {
-                keys.push_row(lines.line(), self.columns, self.numbers, row);
-                if has_tail {
-                    // Two objects become one: `{"a":1}` and `{"b":2}`.
-                    let line = lines.line();
-                    line.pop();
-                    let seam = line.len();
-                    tail_keys.push_row(line, self.tail, self.numbers, tail);
-                    line[seam] = b',';
-                }
+            Encoder::Lines(lines, encoder) => {
+                encoder.push_row(lines.line(), self.numbers, (self.columns, row), (self.tail, tail));
                 lines.end_row()
             }
             #[cfg(feature = "parquet")]
@@ -157,7 +131,7 @@ impl<R: 'static, T: 'static> RowWriter<R, T> {
     /// is written by [`RowWriter::finish`].
     pub fn annotate(&mut self, key: &str, value: String) {
         match &mut self.encoder {
-            Encoder::Csv(_) | Encoder::Ndjson(..) => drop((key, value)),
+            Encoder::Lines(..) => drop((key, value)),
             #[cfg(feature = "parquet")]
             Encoder::Parquet(table) => table.annotate(key, value),
         }
@@ -172,7 +146,7 @@ impl<R: 'static, T: 'static> RowWriter<R, T> {
     pub fn flush(&mut self) -> Result<(), ExportError> {
         self.check()?;
         let outcome = match &mut self.encoder {
-            Encoder::Csv(lines) | Encoder::Ndjson(lines, ..) => lines.flush(),
+            Encoder::Lines(lines, _) => lines.flush(),
             #[cfg(feature = "parquet")]
             Encoder::Parquet(_) => Ok(()),
         };
@@ -187,7 +161,7 @@ impl<R: 'static, T: 'static> RowWriter<R, T> {
     pub fn finish(mut self) -> Result<u64, ExportError> {
         self.check()?;
         match self.encoder {
-            Encoder::Csv(ref mut lines) | Encoder::Ndjson(ref mut lines, ..) => lines.flush()?,
+            Encoder::Lines(ref mut lines, _) => lines.flush()?,
             #[cfg(feature = "parquet")]
             Encoder::Parquet(table) => table.finish()?,
         }
@@ -205,7 +179,7 @@ impl<R: 'static, T: 'static> RowWriter<R, T> {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match &self.encoder {
-            Encoder::Csv(lines) | Encoder::Ndjson(lines, ..) => lines.bytes(),
+            Encoder::Lines(lines, _) => lines.bytes(),
             #[cfg(feature = "parquet")]
             Encoder::Parquet(table) => table.bytes(),
         }
@@ -229,8 +203,8 @@ impl<R: 'static, T: 'static> RowWriter<R, T> {
 impl<R, T> fmt::Debug for RowWriter<R, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let format = match self.encoder {
-            Encoder::Csv(_) => Format::Csv,
-            Encoder::Ndjson(..) => Format::Ndjson,
+            Encoder::Lines(_, LineEncoder::Csv) => Format::Csv,
+            Encoder::Lines(_, LineEncoder::Ndjson(..)) => Format::Ndjson,
             #[cfg(feature = "parquet")]
             Encoder::Parquet(_) => Format::Parquet,
         };

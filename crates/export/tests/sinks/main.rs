@@ -11,3 +11,5 @@ mod folder;
 mod files;
 mod kill;
 mod small_disk;
+#[cfg(feature = "parquet")]
+mod tables;
