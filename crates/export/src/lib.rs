@@ -72,6 +72,7 @@ pub mod row_writer;
 mod cell_block;
 mod cell_text;
 mod csv;
+mod json_text;
 mod ndjson;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -81,6 +82,8 @@ mod line_encoder;
 pub mod output;
 
 pub mod error;
+
+pub mod eve;
 
 pub mod compressor;
 pub mod file_archive;
@@ -97,6 +100,7 @@ mod test_rows;
 pub use cell_text::time_text;
 pub use compressor::Compressor;
 pub use error::{ExportError, Whole};
+pub use eve::{Eve, EveAlert, EveColumns, EveFlow, EveStats, EveTraffic, EveVerdict};
 pub use file_archive::{Compression, FileRules, Fsync, Leftovers, SinkError};
 pub use format::{Format, UnknownFormat};
 pub use number_text::NumberText;

@@ -7,6 +7,7 @@ use tapline_record::{Cell, Column};
 use crate::NumberText;
 use crate::cell_block::{BLOCK_COLUMNS, BlockCell, read_block};
 use crate::cell_text::{push_ip, push_time};
+use crate::json_text::push_string;
 use crate::number_text::{NUMBER_BYTES, NUMBER_ROOM, push_int, put_int, put_short};
 
 /// The text before each value, escaped once: `{"first":`, `,"second":`, ...
@@ -107,31 +108,6 @@ fn push_other_cell(out: &mut Vec<u8>, cell: &Cell) {
     }
 }
 
-fn push_string(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    if !text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
-        out.extend_from_slice(text.as_bytes());
-    } else {
-        for byte in text.bytes() {
-            match byte {
-                b'"' => out.extend_from_slice(b"\\\""),
-                b'\\' => out.extend_from_slice(b"\\\\"),
-                b'\n' => out.extend_from_slice(b"\\n"),
-                b'\r' => out.extend_from_slice(b"\\r"),
-                b'\t' => out.extend_from_slice(b"\\t"),
-                0..0x20 => {
-                    out.extend_from_slice(b"\\u00");
-                    out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-                }
-                _ => out.push(byte),
-            }
-        }
-    }
-    out.push(b'"');
-}
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -164,13 +140,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn strings_read_back(text: String) {
-            let mut out = Vec::new();
-            push_string(&mut out, &text);
-            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
-        }
-
         #[test]
         fn columns_do_not_disturb_each_other(row in rows()) {
             let mut out = b"earlier row\n".to_vec();

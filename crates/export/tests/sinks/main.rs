@@ -2,12 +2,14 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stdout,
     reason = "a test that fails should say so at once, and one that is skipped too"
 )]
 
 mod folder;
 
+mod eve_schema;
 mod files;
 mod kill;
 mod small_disk;
