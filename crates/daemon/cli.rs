@@ -9,6 +9,7 @@ use tapline_label::time_text::{Clock, parse_utc_offset};
 
 use crate::dataset_cli::DatasetCommand;
 use crate::eval_cli::{self, EvalArgs};
+use crate::learn_cli::{self, LearnArgs};
 use crate::train_cli::{self, TrainArgs};
 use crate::version;
 
@@ -43,6 +44,9 @@ pub(crate) enum Command {
     /// Make a model from a training table
     #[command(after_help = train_cli::EXAMPLES)]
     Train(TrainArgs),
+    /// Let a model learn what is ordinary on a network
+    #[command(after_help = learn_cli::EXAMPLES)]
+    Learn(LearnArgs),
     /// List or explain the columns of a schema
     #[command(after_help = FEATURES_EXAMPLES)]
     Features {

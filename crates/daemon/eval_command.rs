@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::IsTerminal;
 use std::path::Path;
+use std::thread;
 
 use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -17,6 +18,7 @@ use tapline_score::{InputSchema, LoadedModel, ModelDir, ScoreError};
 use tapline_train::evaluation::{Evaluation, Options, evaluate};
 use tapline_train::incidents::incidents;
 use tapline_train::judge::{Logits, Voter, judge_in_teams};
+use tapline_train::learning::{self, FLOWS_MIN, Order};
 use tapline_train::opinion::{Opinion, Points};
 use tapline_train::quick::{Cells, Quick, QuickConfig, QuickKind};
 use tapline_train::{CLASSES, Split, Table, TrainError};
@@ -29,7 +31,7 @@ use crate::{eval_retraining, print, version};
 pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
     let threads = args
         .threads
-        .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from).min(8), usize::from);
+        .map_or_else(|| thread::available_parallelism().map_or(1, usize::from).min(8), usize::from);
     let quick = QuickConfig { seed: args.seed, threads, ..QuickConfig::default() };
     if let Some(table) = args.table {
         return public(table, args, &quick);
@@ -309,8 +311,16 @@ fn try_more(
                 "--learn-fraction needs --model: without it there is nothing to learn on",
             ));
         };
-        let tried =
-            trials::learn_on_the_spot(table, &chosen.judged, &judged.first, &model.manifest, fraction, None);
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let mut relearn = |first: &[u32], all: &[u32]| relearnt(model, table, first, all, threads);
+        let tried = trials::learn_on_the_spot(
+            table,
+            &chosen.judged,
+            &judged.first,
+            &model.manifest,
+            fraction,
+            Some(&mut relearn),
+        );
         let tried = tried.map_err(failure)?;
         if tried.is_empty() {
             evaluation.warnings.push(
@@ -320,6 +330,33 @@ fn try_more(
         evaluation.trials.extend(tried);
     }
     Ok(())
+}
+
+/// What the model thinks of the rows `all` after it has learnt from the rows `first`, as by `tapline learn`.
+fn relearnt(
+    model: &LoadedModel,
+    table: &Table,
+    first: &[u32],
+    all: &[u32],
+    threads: usize,
+) -> Result<Option<Opinion>, TrainError> {
+    if first.len() < FLOWS_MIN {
+        return Ok(None);
+    }
+    let order = Order {
+        model,
+        table,
+        rows: first,
+        shift: 0.0,
+        rates: Rates { investigate: 1e-2, detect: 1e-3, block: 1e-4 },
+        alerts_per_day: 1.0,
+        threads,
+        command: "",
+    };
+    let (changed, _, _) = learning::adapt(&order)?;
+    let teams = (0..threads).map(|_| voters(&changed, |_| true)).collect::<Result<Vec<_>, _>>();
+    let logits = judge_in_teams(table, all, &changed.manifest, &mut teams?, &|_, _| {})?;
+    Ok(logits.opinions(&changed.manifest, None)?.into_iter().next())
 }
 
 fn public(table: PublicTable, args: &EvalArgs, config: &QuickConfig) -> Result<(), Failure> {

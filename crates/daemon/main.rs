@@ -30,6 +30,8 @@ mod exporter;
 mod flow_worker;
 mod huge_pages;
 mod labels;
+mod learn_cli;
+mod learn_command;
 mod model;
 mod reader;
 mod ring;
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::Dataset { command } => dataset_command::run(&command),
         Command::Eval(args) => eval_command::run(&args),
         Command::Train(args) => train_command::run(&args),
+        Command::Learn(args) => learn_command::run(&args),
         Command::Features { command: FeaturesCommand::List { schema } } => features_command::list(schema),
         Command::Features { command: FeaturesCommand::Inputs } => features_command::list_inputs(),
         Command::Features { command: FeaturesCommand::Explain { name, schema } } => {

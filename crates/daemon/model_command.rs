@@ -223,6 +223,8 @@ mod tests {
             center: 0.1,
             scale: 1.0,
             clip: 5.0,
+            knots: Vec::new(),
+            marks: Vec::new(),
             edges: vec![0.0],
             shares: vec![0.5, 0.5],
         };

@@ -495,6 +495,8 @@ mod tests {
                     center: 0.0,
                     scale: 1.0,
                     clip: 8.0,
+                    knots: Vec::new(),
+                    marks: Vec::new(),
                     edges: vec![0.0],
                     shares: vec![0.5, 0.5],
                 }],

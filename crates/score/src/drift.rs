@@ -218,6 +218,8 @@ mod tests {
                 center: 0.0,
                 scale: 1.0,
                 clip: 10.0,
+                knots: Vec::new(),
+                marks: Vec::new(),
                 edges: edges.to_vec(),
                 shares: shares.to_vec(),
             })

@@ -16,6 +16,8 @@ pub(crate) fn manifest(window: Window) -> Manifest {
         center: 0.0,
         scale,
         clip: 10.0,
+        knots: Vec::new(),
+        marks: Vec::new(),
         edges: vec![0.5],
         shares: vec![0.5, 0.5],
     };

@@ -44,7 +44,8 @@ pub struct Inputs {
     pub columns: Vec<InputColumn>,
 }
 
-/// One selected input. Scaled value: `((value - center) / scale)` clamped to `[-clip, clip]`.
+/// One selected input. Scaled value: `((value - center) / scale)` clamped to `[-clip, clip]`; or, if there are knots, what
+/// lies between their marks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputColumn {
@@ -56,6 +57,13 @@ pub struct InputColumn {
     pub scale: f32,
     /// Bound of the scaled value.
     pub clip: f32,
+    /// Values at which the scaled value is known, ascending: quantiles of the training rows. Between two of them it goes straight, beyond
+    /// the outermost it stays. Empty for plain scaling.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub knots: Vec<f32>,
+    /// Scaled values at the knots, ascending; 0 at the centre.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<f32>,
     /// Inner edges of the histogram of the scaled value over benign training rows, ascending. A value on an edge counts
     /// above it.
     pub edges: Vec<f32>,

@@ -30,6 +30,9 @@ pub struct InputSchema<'a> {
 
 const CLASSES_MAX: usize = 64;
 const COLUMNS_MAX: usize = 4_096;
+/// Knots of an input.
+const KNOTS_MAX: usize = 256;
+
 const EDGES_MAX: usize = 256;
 const STEPS_MAX: usize = 256;
 const DEADLINE_US_MAX: u64 = 3_600_000_000;
@@ -146,7 +149,7 @@ fn check_columns(inputs: &Inputs) -> Result<(), String> {
     }
     let mut known = BTreeSet::new();
     for (at, column) in columns.iter().enumerate() {
-        let InputColumn { name, center, scale, clip, edges, shares } = column;
+        let InputColumn { name, center, scale, clip, knots, marks, edges, shares } = column;
         let wrong = |what: String| Err(format!("inputs.columns[{at}], {name:?}: {what}"));
         if !known.insert(name) {
             return wrong("it is there twice".to_owned());
@@ -157,6 +160,18 @@ fn check_columns(inputs: &Inputs) -> Result<(), String> {
         for (key, value) in [("scale", scale), ("clip", clip)] {
             if !value.is_finite() || *value <= 0.0 {
                 return wrong(format!("{key} is {value}; it is finite and greater than 0"));
+            }
+        }
+        if knots.len() != marks.len() || knots.len() > KNOTS_MAX || knots.len() == 1 {
+            return wrong(format!(
+                "{} knots with {} marks; there are as many, none or 2 to {KNOTS_MAX}",
+                knots.len(),
+                marks.len()
+            ));
+        }
+        for (key, values) in [("knots", knots), ("marks", marks)] {
+            if values.iter().any(|value| !value.is_finite()) || !values.is_sorted_by(|a, b| a < b) {
+                return wrong(format!("{key} are not finite or do not ascend"));
             }
         }
         if edges.len() > EDGES_MAX {

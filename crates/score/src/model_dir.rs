@@ -246,6 +246,15 @@ impl LoadedModel {
         Ok(tensors.collect())
     }
 
+    /// A model with another manifest and other tensors, as it would be loaded had it been written.
+    ///
+    /// # Errors
+    ///
+    /// As [`ModelDir::write`], but for those of the disk.
+    pub fn changed(&self, manifest: Manifest, tensors: &[StoredTensor]) -> Result<Self, ScoreError> {
+        ModelDir::new(&self.path).assemble(manifest, tensors)
+    }
+
     /// Itself, if the weights are what the manifest says and detectors can be made of them.
     fn checked(self) -> Result<Self, ScoreError> {
         let path = self.path.join(WEIGHTS_FILE);

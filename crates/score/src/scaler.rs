@@ -17,6 +17,36 @@ struct Column {
     center: f32,
     scale: f32,
     clip: f32,
+    /// Knots and their marks; none for plain scaling.
+    knots: Vec<(f32, f32)>,
+}
+
+impl Column {
+    fn new(column: &InputColumn, position: usize) -> Self {
+        let InputColumn { center, scale, clip, knots, marks, .. } = column;
+        let knots = knots.iter().copied().zip(marks.iter().copied()).collect();
+        Self { position, center: *center, scale: *scale, clip: *clip, knots }
+    }
+
+    fn scaled(&self, value: f32) -> f32 {
+        if self.knots.is_empty() {
+            return ((value - self.center) / self.scale).clamp(-self.clip, self.clip);
+        }
+        let above = self.knots.partition_point(|(knot, _)| *knot <= value);
+        match (above.checked_sub(1).map(|below| self.knots[below]), self.knots.get(above)) {
+            (Some((knot, mark)), Some((next_knot, next_mark))) => {
+                mark + (value - knot) / (next_knot - knot) * (next_mark - mark)
+            }
+            (Some((_, mark)), None) | (None, Some(&(_, mark))) => mark,
+            (None, None) => 0.0,
+        }
+    }
+}
+
+/// The scaled value of one input alone.
+#[must_use]
+pub fn scaled(column: &InputColumn, value: f32) -> f32 {
+    Column::new(column, 0).scaled(value)
 }
 
 impl Scaler {
@@ -29,10 +59,9 @@ impl Scaler {
         let columns = inputs
             .columns
             .iter()
-            .map(|InputColumn { name, center, scale, clip, .. }| {
-                let position =
-                    names.iter().position(|known| known == name).ok_or_else(|| UnknownInput(name.clone()))?;
-                Ok(Column { position, center: *center, scale: *scale, clip: *clip })
+            .map(|column| {
+                let position = names.iter().position(|known| *known == column.name);
+                position.map(|at| Column::new(column, at)).ok_or_else(|| UnknownInput(column.name.clone()))
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { columns })
@@ -55,7 +84,7 @@ impl Scaler {
         scaled.extend(self.columns.iter().map(|column| {
             let value = row[column.position];
             if value.is_finite() {
-                ((value - column.center) / column.scale).clamp(-column.clip, column.clip)
+                column.scaled(value)
             } else {
                 not_finite += 1;
                 0.0
@@ -75,7 +104,16 @@ mod tests {
     use super::*;
 
     fn column(name: &str, center: f32, scale: f32, clip: f32) -> InputColumn {
-        InputColumn { name: name.to_owned(), center, scale, clip, edges: vec![0.0], shares: vec![0.5, 0.5] }
+        InputColumn {
+            name: name.to_owned(),
+            center,
+            scale,
+            clip,
+            knots: Vec::new(),
+            marks: Vec::new(),
+            edges: vec![0.0],
+            shares: vec![0.5, 0.5],
+        }
     }
 
     fn inputs(columns: Vec<InputColumn>) -> Inputs {
@@ -101,6 +139,14 @@ mod tests {
         // Differences and quotients that overflow are clipped like others.
         assert_eq!(scaler.unwrap().scale(&[f32::MAX, f32::MAX], &mut scaled), 0);
         assert_eq!(scaled, [0.0, 0.0, 5.0, 5.0]);
+    }
+
+    #[test]
+    fn between_knots_it_goes_straight() {
+        let mut column = column("a", 2.0, 1.0, 8.0);
+        (column.knots, column.marks) = (vec![0.0, 2.0, 6.0], vec![-1.0, 0.0, 3.0]);
+        let values = [-5.0, 0.0, 1.0, 2.0, 4.0, 6.0, f32::MAX].map(|value| scaled(&column, value));
+        assert_eq!(values, [-1.0, -1.0, -0.5, 0.0, 1.5, 3.0, 3.0]);
     }
 
     #[test]

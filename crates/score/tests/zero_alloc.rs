@@ -45,6 +45,8 @@ fn manifest(names: &[String]) -> Manifest {
         center: 0.5,
         scale: 1.0,
         clip: 8.0,
+        knots: Vec::new(),
+        marks: Vec::new(),
         edges: vec![0.0],
         shares: vec![0.5, 0.5],
     };

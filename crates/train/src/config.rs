@@ -17,6 +17,7 @@ use crate::forest::ForestConfig;
 use crate::logistic::LogisticConfig;
 use crate::losses::{ClassLoss, ClassLossSpec};
 use crate::sampler::SamplerSpec;
+use crate::scaling::Scaling;
 use crate::schedule::ScheduleSpec;
 use crate::selection::SelectionSpec;
 use crate::training::TrainingSpec;
@@ -100,7 +101,9 @@ pub struct SelectionConfig {
     pub sample_rows: usize,
     /// Inputs that begin so are left out, whatever they tell.
     pub leave_out: Vec<String>,
-    /// Bound of a scaled input, in interquartile ranges.
+    /// `ranks` or `linear`.
+    pub scaling: Scaling,
+    /// Bound of a linearly scaled input, in interquartile ranges.
     pub clip: f32,
 }
 
@@ -236,6 +239,8 @@ pub struct TreesConfig {
     pub row_share: f64,
     /// Share of the inputs that each round of boosting looks at.
     pub column_share: f64,
+    /// Rounds that rank the validation rows no better after which boosting stops; 0: never, all rounds are kept.
+    pub stop_after: usize,
 }
 
 /// Operating points and alerts.
@@ -498,6 +503,7 @@ impl Config {
             leaf_weight: self.trees.leaf_weight,
             row_share: self.trees.row_share,
             column_share: self.trees.column_share,
+            patience: self.trees.stop_after.max(1),
             seed: self.model.seed,
             threads,
             ..BoostConfig::default()
@@ -600,7 +606,14 @@ impl Default for DataConfig {
 
 impl Default for SelectionConfig {
     fn default() -> Self {
-        Self { inputs: 50, duplicate_above: 0.98, sample_rows: 200_000, leave_out: Vec::new(), clip: 8.0 }
+        Self {
+            inputs: 50,
+            duplicate_above: 0.98,
+            sample_rows: 200_000,
+            leave_out: Vec::new(),
+            scaling: Scaling::Ranks,
+            clip: 8.0,
+        }
     }
 }
 
@@ -679,6 +692,7 @@ impl Default for TreesConfig {
             leaf_weight: 20.0,
             row_share: 0.5,
             column_share: 0.3,
+            stop_after: 0,
         }
     }
 }

@@ -321,6 +321,8 @@ mod tests {
             center,
             scale,
             clip: 1000.0,
+            knots: Vec::new(),
+            marks: Vec::new(),
             edges: Vec::new(),
             shares: vec![1.0],
         };

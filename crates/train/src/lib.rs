@@ -22,6 +22,7 @@ pub mod experiment;
 
 pub mod alerts;
 pub mod learner;
+pub mod learning;
 pub mod making;
 mod model_text;
 

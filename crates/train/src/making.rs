@@ -126,7 +126,8 @@ impl Prepared {
             return Err(TrainError::Data { reason });
         }
         let (schema, schema_hash) = schema(table);
-        let columns = scaling::fit(table, &train_rows, &places, config.selection.clip);
+        let columns =
+            scaling::fit(table, &train_rows, &places, config.selection.scaling, config.selection.clip);
         let inputs = Inputs { schema, schema_hash, columns };
         let cells =
             scaling::scale(table, &inputs).map_err(|error| TrainError::Data { reason: error.to_string() })?;
@@ -354,7 +355,9 @@ impl Making<'_> {
         } else {
             let boosting = config.boosting(threads);
             let mut told = |round, _| progress.round("trees", round, boosting.rounds);
-            train_boosted(&train, Some(&validate), &boosting, &mut told).map_err(failed)?.trees
+            train_boosted(&train, (config.trees.stop_after > 0).then_some(&validate), &boosting, &mut told)
+                .map_err(failed)?
+                .trees
         };
         progress.stage("training logistic regression and one threshold");
         let logistic = train_logistic(&train, &config.logistic(threads)).map_err(failed)?;

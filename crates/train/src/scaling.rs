@@ -4,17 +4,28 @@
 //! sees them, by the [`Scaler`] that serves live scoring. Median and interquartile range do not mind the
 //! few extreme values that every network has.
 
+use serde::{Deserialize, Serialize};
 use tapline_score::Scaler;
 use tapline_score::manifest::{InputColumn, Inputs};
-use tapline_score::scaler::UnknownInput;
+use tapline_score::scaler::{UnknownInput, scaled};
 
 use crate::Table;
+
+/// How inputs are scaled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scaling {
+    /// By median and interquartile range.
+    Linear,
+    /// By rank among the training rows: whatever its distribution, an input comes out nearly normal.
+    Ranks,
+}
 
 /// Learns the scaling of the inputs at `places` from `rows`.
 ///
 /// Edges of the histograms are the deciles of the scaled values of benign rows, fewer where values repeat.
 #[must_use]
-pub fn fit(table: &Table, rows: &[u32], places: &[usize], clip: f32) -> Vec<InputColumn> {
+pub fn fit(table: &Table, rows: &[u32], places: &[usize], kind: Scaling, clip: f32) -> Vec<InputColumn> {
     let mut values: Vec<f32> = Vec::with_capacity(rows.len());
     places
         .iter()
@@ -29,9 +40,14 @@ pub fn fit(table: &Table, rows: &[u32], places: &[usize], clip: f32) -> Vec<Inpu
                 center,
                 scale: if range > 0.0 { range } else { 1.0 },
                 clip,
+                knots: Vec::new(),
+                marks: Vec::new(),
                 edges: Vec::new(),
                 shares: Vec::new(),
             };
+            if kind == Scaling::Ranks {
+                set_knots(&mut column, &values);
+            }
             values.clear();
             let benign = rows.iter().filter(|row| !table.hostile[**row as usize]);
             values.extend(benign.map(|row| scaled(&column, table.row(*row as usize)[*place])));
@@ -57,9 +73,68 @@ pub fn scale(table: &Table, inputs: &Inputs) -> Result<Vec<f32>, UnknownInput> {
     Ok(cells)
 }
 
-fn scaled(column: &InputColumn, value: f32) -> f32 {
-    ((value - column.center) / column.scale).clamp(-column.clip, column.clip)
+/// Moves the centres of `inputs` towards the medians of `rows`, a `share` of the way and one interquartile range at most, and
+/// takes their histograms anew.
+///
+/// # Errors
+///
+/// The first column that is not in the table.
+pub fn shift(inputs: &mut Inputs, table: &Table, rows: &[u32], share: f32) -> Result<(), UnknownInput> {
+    let mut values: Vec<f32> = Vec::with_capacity(rows.len());
+    for column in &mut inputs.columns {
+        let place = table.inputs.iter().position(|name| *name == column.name);
+        let place = place.ok_or_else(|| UnknownInput(column.name.clone()))?;
+        values.clear();
+        values.extend(rows.iter().map(|row| table.row(*row as usize)[place]));
+        values.sort_unstable_by(f32::total_cmp);
+        let way = (quantile(&values, 0.5) - column.center).clamp(-column.scale, column.scale);
+        let way = share.clamp(0.0, 1.0) * way;
+        column.center += way;
+        column.knots.iter_mut().for_each(|knot| *knot += way);
+        values.iter_mut().for_each(|value| *value = scaled(column, *value));
+        histogram(column, &values);
+    }
+    Ok(())
 }
+
+/// Puts quantiles of sorted values into `column`, each marked with the log-odds of its rank, in units in which the middle
+/// is nearly as steep as that of a normal distribution. An input of one value gets no knots.
+fn set_knots(column: &mut InputColumn, values: &[f32]) {
+    let mut knots: Vec<f32> = (0..=KNOTS).map(|at| quantile(values, at as f64 / KNOTS as f64)).collect();
+    knots.push(column.center);
+    knots.sort_unstable_by(f32::total_cmp);
+    knots.dedup_by(|a, b| *a == *b);
+    let rank = |knot: f32| {
+        let below = values.partition_point(|value| *value < knot) as f64;
+        let within = values.partition_point(|value| *value <= knot) as f64;
+        let share = ((below + within) / 2.0 / values.len() as f64).clamp(RANK_MIN, 1.0 - RANK_MIN);
+        (share / (1.0 - share)).ln() / LOG_ODDS_PER_DEVIATION
+    };
+    let middle = rank(column.center);
+    let mut last = f32::NEG_INFINITY;
+    for knot in knots {
+        let mark = (rank(knot) - middle) as f32;
+        // Far out neighbours may share a mark; the first of them stands for all but the outermost, which bounds them.
+        if mark > last {
+            column.knots.push(knot);
+            column.marks.push(mark);
+            last = mark;
+        }
+    }
+    if column.knots.len() < 2 {
+        column.knots.clear();
+        column.marks.clear();
+    }
+}
+
+/// Quantiles that become knots, but for repeated ones.
+const KNOTS: usize = 64;
+
+/// Ranks beyond are as good as it.
+const RANK_MIN: f64 = 0.001;
+
+/// The logistic distribution nearest to the standard normal one is so much steeper.
+const LOG_ODDS_PER_DEVIATION: f64 = 1.702;
 
 /// Puts edges and shares into `column`; `values` are sorted. Without values: no edge, one bin with everything.
 fn histogram(column: &mut InputColumn, values: &[f32]) {
@@ -121,7 +196,7 @@ mod tests {
         values.push((1000.0, true));
         let table = table(&values);
         let rows: Vec<u32> = (0..101).collect();
-        let columns = fit(&table, &rows, &[1, 0], 4.0);
+        let columns = fit(&table, &rows, &[1, 0], Scaling::Linear, 4.0);
         let column = &columns[0];
         assert_eq!((column.name.as_str(), column.center, column.scale), ("x", 50.0, 50.0));
         assert_eq!(scaled(column, 75.0), 0.5);
@@ -145,8 +220,8 @@ mod tests {
     #[test]
     fn other_rows_are_not_looked_at() {
         let table = table(&[(1.0, false), (2.0, false), (900.0, false), (3.0, true)]);
-        assert_eq!(fit(&table, &[0, 1, 3], &[1], 5.0)[0].center, 2.0);
-        let hostile = fit(&table, &[3], &[1], 5.0);
+        assert_eq!(fit(&table, &[0, 1, 3], &[1], Scaling::Linear, 5.0)[0].center, 2.0);
+        let hostile = fit(&table, &[3], &[1], Scaling::Linear, 5.0);
         assert_eq!((hostile[0].edges.len(), hostile[0].shares.as_slice()), (0, &[1.0][..]));
     }
 
@@ -157,7 +232,7 @@ mod tests {
                 values.into_iter().map(|(x, hostile)| (f32::from(x), hostile)).collect();
             let table = table(&values);
             let rows: Vec<u32> = (0..values.len() as u32).collect();
-            let column = &fit(&table, &rows, &[1], 3.0)[0];
+            let column = &fit(&table, &rows, &[1], Scaling::Linear, 3.0)[0];
             prop_assert_eq!(column.shares.len(), column.edges.len() + 1);
             prop_assert!((column.shares.iter().sum::<f32>() - 1.0).abs() < 1e-5);
             prop_assert!(column.edges.windows(2).all(|pair| pair[0] < pair[1]));

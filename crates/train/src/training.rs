@@ -610,7 +610,7 @@ mod tests {
         };
         let (train_on, validate) = (windows(crate::Split::Train), windows(crate::Split::Validate));
         let rows = table.rows_where(|row| table.split[row] == crate::Split::Train);
-        let columns = scaling::fit(&table, &rows, &[0, 1], 6.0);
+        let columns = scaling::fit(&table, &rows, &[0, 1], scaling::Scaling::Linear, 6.0);
         let inputs = manifest::Inputs { schema: String::new(), schema_hash: String::new(), columns };
         let cells = scaling::scale(&table, &inputs).unwrap();
         let material = Material {

@@ -213,7 +213,7 @@ pub fn shorten_windows(
 }
 
 /// Judges rows anew after something was learnt from the first rows of a network.
-pub type Relearn<'a> = dyn FnMut(&[u32], &[u32]) -> Result<Opinion, TrainError> + 'a;
+pub type Relearn<'a> = dyn FnMut(&[u32], &[u32]) -> Result<Option<Opinion>, TrainError> + 'a;
 
 /// What learning on the spot does to false alarms: for each network without hostile flows, points are set anew on the first
 /// `fraction` of its time, and false alarms are counted on the rest, before and after. `relearn` is given the rows of the
@@ -276,12 +276,13 @@ pub fn learn_on_the_spot(
             let (mut first_rows, mut all_rows) = (rows_at(first), rows_at(&places));
             first_rows.sort_unstable();
             all_rows.sort_unstable();
-            let after = relearn(&first_rows, &all_rows)?;
             let within =
                 |place: usize| all_rows.binary_search(&rows[place]).expect("all rows of the network");
+            let after = relearn(&first_rows, &all_rows)?;
             for (at, name) in Points::NAMES.into_iter().enumerate().take(2) {
+                let Some(after) = &after else { break };
                 let threshold = after.points.map(|points| points.scores()[at]);
-                let learnt = threshold.map(|threshold| share(&after, &within, threshold));
+                let learnt = threshold.map(|threshold| share(after, &within, threshold));
                 figures.push((format!("{name} learnt"), learnt));
             }
         }
@@ -438,7 +439,7 @@ mod tests {
             assert_eq!((first.len(), all.len()), (100, 400));
             let mut learnt = crate::test_opinions::opinion("ensemble", vec![-9.0; 400], 1);
             learnt.points = Some(Points { investigate: 0.0, detect: 0.0, block: 0.0 });
-            Ok(learnt)
+            Ok(Some(learnt))
         };
         let trials = learn_on_the_spot(
             &table,

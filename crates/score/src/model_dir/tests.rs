@@ -47,6 +47,8 @@ fn manifest() -> Manifest {
         center: 0.1,
         scale,
         clip: 5.0,
+        knots: Vec::new(),
+        marks: Vec::new(),
         edges: vec![-1.0, 0.0, 1.0],
         shares: vec![0.1, 0.4, 0.3, 0.2],
     };
