@@ -13,6 +13,7 @@ mod command;
 mod dataset;
 mod determinism;
 mod label;
+mod learning;
 mod model;
 mod oracle;
 mod scoring;

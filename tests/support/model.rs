@@ -20,6 +20,8 @@ pub(crate) fn write(folder: &Path) {
         center,
         scale: 1.0,
         clip: 8.0,
+        knots: Vec::new(),
+        marks: Vec::new(),
         edges: vec![0.5],
         shares: vec![0.9, 0.1],
     };

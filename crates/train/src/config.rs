@@ -390,7 +390,7 @@ impl Config {
             ("network.dropout", f64::from(self.network.dropout), 0.0, 0.95),
             ("loss.gamma", self.loss.gamma, 0.0, 10.0),
             ("loss.label_smoothing", self.loss.label_smoothing, 0.0, 0.9),
-            ("loss.class_weight_at_most", self.loss.class_weight_at_most, 1.0, 1e6),
+            ("loss.class_weight_at_most", self.loss.class_weight_at_most, 1e-3, 1e6),
             ("loss.reconstruction", self.loss.reconstruction, 0.0, 1e3),
             ("sampler.hostile_share", self.sampler.hostile_share, 0.0, 1.0),
             ("optimiser.rate", self.optimiser.rate, 1e-9, 1.0),
