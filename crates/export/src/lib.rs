@@ -1,4 +1,5 @@
-//! Flow rows to bytes, and bytes to where they stay: CSV, NDJSON and Parquet; rotating files.
+//! Flow rows to bytes, and bytes to where they stay: CSV, NDJSON, Parquet and EVE JSON; rotating files,
+//! syslog, webhooks.
 //!
 //! ```text
 //!                      ┌─ csv ────┐
@@ -14,7 +15,7 @@
 //!
 //! What runs for months writes to sinks instead: a [`RotatingFile`] takes lines for files that end by size and age,
 //! [`RotatingRows`] takes rows for such files or for Parquet. Sinks never fail once they are open: what they lose they count
-//! in a [`SinkMeter`].
+//! in a [`SinkMeter`]. Alerts go through a bounded [`alert_queue`] to [`Syslog`] and webhooks, each in a thread of its own.
 //!
 //! * **No torn row.** CSV and NDJSON leave in blocks that end with a row. If the disk fills up in the middle of a block,
 //!   a file is cut back to its last whole row, and the [`ExportError`] says how many rows and bytes are safe.
@@ -92,11 +93,17 @@ pub mod rotating_rows;
 #[cfg(feature = "parquet")]
 mod rotating_table;
 
+pub mod alert_queue;
+pub mod syslog;
+#[cfg(feature = "webhook")]
+pub mod webhook;
+
 pub mod sink_counters;
 
 #[cfg(test)]
 mod test_rows;
 
+pub use alert_queue::{AlertMessage, AlertReceiver, AlertSender, Severity, alert_queue};
 pub use cell_text::time_text;
 pub use compressor::Compressor;
 pub use error::{ExportError, Whole};
@@ -109,3 +116,6 @@ pub use rotating_file::RotatingFile;
 pub use rotating_rows::RotatingRows;
 pub use row_writer::{RowWriter, TableMeta};
 pub use sink_counters::{DropCause, SinkCounters, SinkMeter};
+pub use syslog::{Syslog, SyslogSettings, SyslogTarget};
+#[cfg(feature = "webhook")]
+pub use webhook::{Webhook, WebhookError, WebhookSettings};

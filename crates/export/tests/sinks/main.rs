@@ -9,6 +9,7 @@
 
 mod folder;
 
+mod alerts;
 mod eve_schema;
 mod files;
 mod kill;
