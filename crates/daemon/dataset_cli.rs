@@ -77,7 +77,7 @@ EXAMPLES:
 
 OUTPUT:
   DIR/flows.parquet: every column of schema tapline-1, then the label, site, run, source, split and capture,
-  ordered by source, capture, first packet, last packet. DIR/card.md and DIR/card.json: what is in the table,
+  in the order of sources and captures, and within a capture that in which flows ended. DIR/card.md and DIR/card.json: what is in the table,
   what was left out, what it cannot teach. docs/dataset.md explains both.";
 
 #[cfg(test)]
