@@ -60,7 +60,7 @@ fn speed(seconds: f64, windows: usize, only: Option<&str>) -> Result<()> {
         for steps in [1, 16, 0] {
             let lengths = lengths_of(windows, steps);
             let inputs = inputs_of(lengths.iter().sum());
-            let batch = WindowBatch { width: WIDTH, lengths, inputs };
+            let batch = WindowBatch { width: WIDTH, lengths, inputs, fresh: Vec::new() };
             let mut logits = Vec::new();
             let mut run = |detector: &mut dyn Detector| {
                 logits.clear();

@@ -1,5 +1,7 @@
 //! Windows of flows, ready for a detector.
 
+use std::ops::Range;
+
 use crate::ScoreError;
 
 /// Windows of one batch, ragged: nothing is padded here. A detector that needs a rectangle pads on the left.
@@ -11,6 +13,9 @@ pub struct WindowBatch {
     pub width: usize,
     /// Steps of each window, at least 1 each.
     pub lengths: Vec<usize>,
+    /// How many of the last steps of each window are asked about; empty if all of all windows are. The others are history: they
+    /// tell a detector with memory what came before, and nobody reads their logits.
+    pub fresh: Vec<usize>,
     /// `[steps of all windows, width]`, row-major: window after window, step after step; selected and scaled.
     pub inputs: Vec<f32>,
 }
@@ -19,7 +24,7 @@ impl WindowBatch {
     /// An empty batch of steps of `width` inputs.
     #[must_use]
     pub fn new(width: usize) -> Self {
-        Self { width, lengths: Vec::new(), inputs: Vec::new() }
+        Self { width, ..Self::default() }
     }
 
     /// Windows.
@@ -40,6 +45,15 @@ impl WindowBatch {
         self.lengths.iter().copied().max().unwrap_or(0)
     }
 
+    /// The steps that are asked about, counted over the whole batch: a range for each window.
+    pub fn asked(&self) -> impl Iterator<Item = Range<usize>> {
+        let mut end = 0;
+        self.lengths.iter().enumerate().map(move |(window, length)| {
+            end += length;
+            end - self.fresh.get(window).unwrap_or(length)..end
+        })
+    }
+
     /// Inputs of one step of the batch.
     #[must_use]
     pub fn step(&self, step: usize) -> &[f32] {
@@ -55,9 +69,20 @@ impl WindowBatch {
         Err(candle_core::Error::Msg(text).into())
     }
 
+    /// Becomes the steps of another batch that are asked about, each a window of its own.
+    pub(crate) fn gather(&mut self, other: &Self) {
+        self.clear();
+        self.width = other.width;
+        for steps in other.asked() {
+            self.lengths.extend(steps.clone().map(|_| 1));
+            self.inputs.extend_from_slice(&other.inputs[steps.start * self.width..steps.end * self.width]);
+        }
+    }
+
     /// Empties the batch; memory stays.
     pub fn clear(&mut self) {
         self.lengths.clear();
+        self.fresh.clear();
         self.inputs.clear();
     }
 }

@@ -8,12 +8,28 @@ pub trait Detector: Send {
     fn classes(&self) -> usize;
 
     /// Appends the logits of every step of the batch to `logits`: `[steps, classes]`, row-major, in the order of
-    /// the batch's steps. The logits of a step may depend on its own window alone.
+    /// the batch's steps. The logits of a step may depend on its own window alone. Steps that are not
+    /// [asked](WindowBatch::asked) about have logits as well, but they need not mean anything.
     ///
     /// # Errors
     ///
     /// A failure of the device; never because of the inputs' values.
     fn logits(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError>;
+
+    /// Whether the logits of a step depend on that step alone. Such a detector is asked about fresh steps only.
+    fn memoryless(&self) -> bool {
+        false
+    }
+
+    /// As [`Detector::logits`] for windows of one step, by what can be had cheaply: enough to tell which inputs deserve a
+    /// closer look.
+    ///
+    /// # Errors
+    ///
+    /// As [`Detector::logits`].
+    fn glance(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError> {
+        self.logits(batch, logits)
+    }
 
     /// Attention that each step pays to each step of its window, averaged over heads: for every window a square of
     /// `length x length` rows, appended to `attention`. Detectors without attention append nothing.

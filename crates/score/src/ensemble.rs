@@ -1,7 +1,7 @@
 //! Several detectors speak with one voice.
 //!
 //! In: detectors with their votes. Out: a [`Detector`] whose logits are the mean of the voters' log-probabilities,
-//! weighted by their votes. Who has no vote is not asked.
+//! weighted by their votes. Who has no vote is not asked; who has no memory is asked about fresh steps only.
 
 use crate::batch::WindowBatch;
 use crate::calibration::log_sum_exp;
@@ -13,6 +13,8 @@ pub struct Ensemble {
     members: Vec<Member>,
     classes: usize,
     scratch: Vec<f32>,
+    /// The steps that are asked about.
+    asked: WindowBatch,
 }
 
 struct Member {
@@ -33,7 +35,43 @@ impl Ensemble {
         }
         let votes: f32 = members.iter().map(|member| member.share).sum();
         members.iter_mut().for_each(|member| member.share /= votes);
-        Some(Self { members, classes, scratch: Vec::new() })
+        Some(Self { members, classes, scratch: Vec::new(), asked: WindowBatch::default() })
+    }
+
+    /// Appends the mean of the voters' words on `batch`, or of those only that have no memory.
+    fn vote(
+        &mut self,
+        batch: &WindowBatch,
+        only_memoryless: bool,
+        logits: &mut Vec<f32>,
+    ) -> Result<(), ScoreError> {
+        let classes = self.classes;
+        let start = logits.len();
+        logits.resize(start + batch.steps() * classes, 0.0);
+        let logits = &mut logits[start..];
+        if !batch.fresh.is_empty() {
+            self.asked.gather(batch);
+        }
+        // Scores and probabilities do not see what is added to all logits of a flow: one voice stays as it is.
+        let one_voice = self.members.len() == 1;
+        for Member { share, detector } in &mut self.members {
+            let memoryless = detector.memoryless();
+            if only_memoryless && !memoryless {
+                continue;
+            }
+            self.scratch.clear();
+            let gathered = memoryless && !batch.fresh.is_empty();
+            detector.logits(if gathered { &self.asked } else { batch }, &mut self.scratch)?;
+            for (at, step) in batch.asked().flatten().enumerate() {
+                let row = if gathered { at } else { step } * classes;
+                let row = &self.scratch[row..row + classes];
+                let total = if one_voice { 0.0 } else { log_sum_exp(row, 1.0) };
+                for (mean, logit) in logits[step * classes..(step + 1) * classes].iter_mut().zip(row) {
+                    *mean += *share * (logit - total);
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -43,24 +81,17 @@ impl Detector for Ensemble {
     }
 
     fn logits(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError> {
-        // Scores and probabilities do not see what is added to all logits of a flow: one voice stays as it is.
-        if let [only] = self.members.as_mut_slice() {
-            return only.detector.logits(batch, logits);
-        }
-        let start = logits.len();
-        logits.resize(start + batch.steps() * self.classes, 0.0);
-        for member in &mut self.members {
-            self.scratch.clear();
-            member.detector.logits(batch, &mut self.scratch)?;
-            let rows = logits[start..].chunks_exact_mut(self.classes);
-            for (mean, row) in rows.zip(self.scratch.chunks_exact(self.classes)) {
-                let total = log_sum_exp(row, 1.0);
-                for (mean, logit) in mean.iter_mut().zip(row) {
-                    *mean += member.share * (logit - total);
-                }
-            }
-        }
-        Ok(())
+        self.vote(batch, false, logits)
+    }
+
+    fn memoryless(&self) -> bool {
+        self.members.iter().all(|member| member.detector.memoryless())
+    }
+
+    /// The voters without memory, if there are any.
+    fn glance(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError> {
+        let some = self.members.iter().any(|member| member.detector.memoryless());
+        self.vote(batch, some, logits)
     }
 
     /// That of the first voter that has any.
@@ -85,6 +116,11 @@ impl std::fmt::Debug for Ensemble {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Logits that are linear in the first input.
@@ -103,12 +139,30 @@ mod tests {
         }
     }
 
+    /// The same without memory; counts the steps that it is asked about.
+    struct Alone(Vec<f32>, Arc<AtomicUsize>);
+
+    impl Detector for Alone {
+        fn classes(&self) -> usize {
+            self.0.len()
+        }
+
+        fn logits(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError> {
+            self.1.fetch_add(batch.steps(), Ordering::Relaxed);
+            Line(self.0.clone()).logits(batch, logits)
+        }
+
+        fn memoryless(&self) -> bool {
+            true
+        }
+    }
+
     fn line(slopes: &[f32]) -> Box<dyn Detector> {
         Box::new(Line(slopes.to_vec()))
     }
 
     fn logits(detectors: Vec<(f32, Box<dyn Detector>)>) -> Vec<f32> {
-        let batch = WindowBatch { width: 1, lengths: vec![2], inputs: vec![1.0, 2.0] };
+        let batch = WindowBatch { width: 1, lengths: vec![2], inputs: vec![1.0, 2.0], fresh: Vec::new() };
         // What stands there already stays.
         let mut logits = vec![9.0];
         Ensemble::new(detectors).unwrap().logits(&batch, &mut logits).unwrap();
@@ -132,6 +186,58 @@ mod tests {
     #[test]
     fn one_voice_is_not_changed() {
         assert_eq!(logits(vec![(0.5, line(&[1.0, -3.0])), (0.0, line(&[9.0, 9.0]))]), [1.0, -3.0, 2.0, -6.0]);
+    }
+
+    proptest! {
+        #[test]
+        fn fresh_steps_are_judged_as_if_all_were_asked_about(
+            windows in prop::collection::vec((1_usize..6, 1_usize..6), 1..8),
+            votes in prop::collection::vec(0.1_f32..2.0, 1..4),
+        ) {
+            let members = |asked: &Arc<AtomicUsize>| {
+                let member = |(at, vote): (usize, &f32)| -> (f32, Box<dyn Detector>) {
+                    let slopes = vec![at as f32, 1.0, 0.5];
+                    let detector: Box<dyn Detector> = match at % 2 {
+                        0 => Box::new(Alone(slopes, Arc::clone(asked))),
+                        _ => line(&slopes),
+                    };
+                    (*vote, detector)
+                };
+                votes.iter().enumerate().map(member).collect()
+            };
+            let lengths: Vec<usize> = windows.iter().map(|(length, fresh)| *length.max(fresh)).collect();
+            let steps: usize = lengths.iter().sum();
+            let inputs = (0..steps).map(|step| step as f32 / 4.0).collect();
+            let mut batch = WindowBatch { width: 1, lengths, inputs, fresh: Vec::new() };
+            let run = |batch: &WindowBatch| {
+                let asked = Arc::new(AtomicUsize::new(0));
+                let mut logits = Vec::new();
+                Ensemble::new(members(&asked)).unwrap().logits(batch, &mut logits).unwrap();
+                (logits, asked.load(Ordering::Relaxed) / votes.len().div_ceil(2))
+            };
+            let (all, asked) = run(&batch);
+            prop_assert_eq!(asked, steps);
+            batch.fresh = windows.iter().map(|(_, fresh)| *fresh).collect();
+            let (some, asked) = run(&batch);
+            prop_assert_eq!(asked, batch.fresh.iter().sum::<usize>());
+            prop_assert_eq!(some.len(), all.len());
+            for step in batch.asked().flatten() {
+                prop_assert_eq!(&some[step * 3..step * 3 + 3], &all[step * 3..step * 3 + 3]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_glance_is_the_word_of_those_without_memory() {
+        let batch = WindowBatch { width: 1, lengths: vec![1], inputs: vec![2.0], fresh: Vec::new() };
+        let glance = |detectors: Vec<(f32, Box<dyn Detector>)>| {
+            let mut logits = Vec::new();
+            Ensemble::new(detectors).unwrap().glance(&batch, &mut logits).unwrap();
+            logits[1] - logits[0]
+        };
+        let alone = || Box::new(Alone(vec![0.0, 3.0], Arc::default()));
+        assert!((glance(vec![(1.0, line(&[0.0, 1.0])), (1.0, alone())]) - 3.0).abs() < 1e-5);
+        assert!((glance(vec![(1.0, line(&[0.0, 1.0])), (1.0, line(&[0.0, 2.0]))]) - 3.0).abs() < 1e-5);
     }
 
     #[test]

@@ -1,14 +1,26 @@
 //! Why a flow scored as it did: what each input added, and which flows of the window it looked at.
 //!
-//! In: a flow's window, while it is at hand, and the detector. Out: an [`Explanation`]. It costs two windows per input, so
-//! it is asked for only where somebody will read it.
+//! In: a flow's window, while it is at hand, and the detector. Out: an [`Explanation`].
 //!
-//! The window of a benign flow that is ordinary in everything is all zeros after scaling. For each input there are two
+//! The window of a benign flow that is ordinary in everything is all zeros after scaling. For an input there are two
 //! questions: how much does the score fall if this input alone is made ordinary, in all steps of the window; and how
 //! much does it rise from an ordinary window if this input alone is as it was. The contribution is the mean of both. The first
 //! alone would find nothing where two inputs say the same, the second nothing where two must come together; the mean is the
 //! Shapley value of every model without interactions of three inputs or more (Shapley, A value for n-person games, 1953;
 //! Lundberg and Lee, A unified approach to interpreting model predictions, 2017).
+//!
+//! Two windows for each of a hundred inputs would cost as much as judging some hundred windows. So there are two rounds:
+//!
+//! 1. A glance at the flow alone: both questions for each input that is not ordinary in the flow itself, to the
+//!    voters without memory ([`Detector::glance`]). The [`CANDIDATES`] with the greatest contributions go on.
+//! 2. The same questions about those, to all voters, with the flow's window: the flow, up to [`BEFORE`] flows before it and
+//!    up to [`AFTER`] after it.
+//!
+//! So the numbers are contributions to the score that the flow would have in that shorter window. An input that is
+//! ordinary in the flow itself is no reason, nor is one that matters to the network only and is not among the first
+//! in the glance.
+
+use std::ops::Range;
 
 use crate::batch::WindowBatch;
 use crate::detector::Detector;
@@ -58,52 +70,82 @@ pub(crate) struct Scratch {
     pub(crate) explained: u64,
 }
 
-/// Windows per call of the detector.
-const WINDOWS: usize = 64;
+/// Inputs that get a closer look.
+pub const CANDIDATES: usize = 12;
+
+/// Flows before the explained one that its window keeps.
+pub const BEFORE: usize = 5;
+
+/// Flows after it.
+pub const AFTER: usize = 2;
 
 impl Explainer<'_> {
-    /// The `most` inputs that raised the flow's score most.
+    /// The `most` inputs that raised the flow's score most; at most [`CANDIDATES`].
     ///
     /// # Errors
     ///
     /// Those of [`Detector::logits`].
     pub fn explain(&mut self, most: usize) -> Result<Explanation, ScoreError> {
         self.scratch.explained += 1;
-        let width = self.closed.batch.width;
-        let window = &self.closed.batch.inputs[self.start * width..(self.start + self.length) * width];
-        // An input that is ordinary throughout adds nothing.
-        let inputs: Vec<usize> = (0..width)
-            .filter(|input| window.chunks_exact(width).any(|step| step[*input].abs() > 0.0))
-            .collect();
-
-        let as_it_was = self.scores(&[Variant::AsItWas, Variant::Ordinary])?;
-        let (full, empty) = (as_it_was[0], as_it_was[1]);
-        let mut contributions = Vec::with_capacity(inputs.len());
-        for some in inputs.chunks(WINDOWS / 2) {
-            let variants: Vec<Variant> =
-                some.iter().flat_map(|input| [Variant::Without(*input), Variant::Only(*input)]).collect();
-            let scores = self.scores(&variants)?;
-            contributions.extend(some.iter().zip(scores.chunks_exact(2)).map(|(input, pair)| {
-                let log_odds = (full - pair[0] + pair[1] - empty) / 2.0;
-                Contribution { input: *input, log_odds }
-            }));
+        let flow = self.closed.batch.step(self.start + self.step);
+        let mut inputs: Vec<usize> = (0..flow.len()).filter(|input| flow[*input].abs() > 0.0).collect();
+        if inputs.len() > CANDIDATES {
+            let glanced =
+                self.contributions(&inputs, self.step..self.step + 1, |detector, batch, logits| {
+                    detector.glance(batch, logits)
+                })?;
+            inputs.clear();
+            inputs.extend(glanced.iter().take(CANDIDATES).map(|contribution| contribution.input));
         }
+        let steps = self.step.saturating_sub(BEFORE)..self.length.min(self.step + 1 + AFTER);
+        let mut contributions =
+            self.contributions(&inputs, steps, |detector, batch, logits| detector.logits(batch, logits))?;
         contributions.retain(|contribution| contribution.log_odds > 0.0);
-        contributions.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds).then_with(|| a.input.cmp(&b.input)));
         contributions.truncate(most);
         Ok(Explanation { contributions, attention: self.attention()? })
     }
 
-    /// The scores of the flow in variants of its window.
-    fn scores(&mut self, variants: &[Variant]) -> Result<Vec<f32>, ScoreError> {
+    /// What inputs add to the score of the flow in some steps of its window; the greatest first.
+    fn contributions(
+        &mut self,
+        inputs: &[usize],
+        steps: Range<usize>,
+        ask: Ask,
+    ) -> Result<Vec<Contribution>, ScoreError> {
+        let each = inputs.iter().flat_map(|input| [Variant::Without(*input), Variant::Only(*input)]);
+        let variants: Vec<Variant> = [Variant::AsItWas, Variant::Ordinary].into_iter().chain(each).collect();
+        let scores = self.scores(&variants, steps, ask)?;
+        let (full, empty) = (scores[0], scores[1]);
+        let mut contributions: Vec<Contribution> = inputs
+            .iter()
+            .zip(scores[2..].chunks_exact(2))
+            .map(|(input, pair)| Contribution {
+                input: *input,
+                log_odds: (full - pair[0] + pair[1] - empty) / 2.0,
+            })
+            .collect();
+        contributions.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds).then_with(|| a.input.cmp(&b.input)));
+        Ok(contributions)
+    }
+
+    /// The scores of the flow in variants of its window, cut to some steps.
+    fn scores(
+        &mut self,
+        variants: &[Variant],
+        steps: Range<usize>,
+        ask: Ask,
+    ) -> Result<Vec<f32>, ScoreError> {
         let width = self.closed.batch.width;
-        let window = &self.closed.batch.inputs[self.start * width..(self.start + self.length) * width];
+        let window = (self.start + steps.start) * width..(self.start + steps.end) * width;
+        let window = &self.closed.batch.inputs[window];
+        let (length, step) = (steps.len(), self.step - steps.start);
         let Scratch { batch, logits, .. } = &mut *self.scratch;
         batch.width = width;
         batch.clear();
         for variant in variants {
             let first = batch.inputs.len();
-            batch.lengths.push(self.length);
+            batch.lengths.push(length);
+            batch.fresh.push(length - step);
             match variant {
                 Variant::AsItWas | Variant::Without(_) => batch.inputs.extend_from_slice(window),
                 Variant::Ordinary | Variant::Only(_) => batch.inputs.resize(first + window.len(), 0.0),
@@ -116,9 +158,9 @@ impl Explainer<'_> {
             }
         }
         logits.clear();
-        self.detector.logits(batch, logits)?;
+        ask(&mut *self.detector, batch, logits)?;
         let classes = self.detector.classes();
-        let rows = logits.chunks_exact(classes).skip(self.step).step_by(self.length);
+        let rows = logits.chunks_exact(classes).skip(step).step_by(length);
         Ok(rows.map(|row| self.calibration.score(row)).collect())
     }
 
@@ -138,6 +180,9 @@ impl Explainer<'_> {
     }
 }
 
+/// How the detector is asked.
+type Ask = fn(&mut dyn Detector, &WindowBatch, &mut Vec<f32>) -> Result<(), ScoreError>;
+
 /// What is done to a window.
 #[derive(Clone, Copy, Debug)]
 enum Variant {
@@ -153,5 +198,110 @@ impl std::fmt::Debug for Explainer<'_> {
             .field("step", &self.step)
             .field("length", &self.length)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::example::{manifest, window};
+    use crate::{Ensemble, Logistic};
+
+    /// One hostile class; its logit is the sum of all inputs of the window.
+    #[derive(Default)]
+    struct Total {
+        /// Lengths of the windows, by call.
+        lengths: Vec<Vec<usize>>,
+    }
+
+    impl Detector for Total {
+        fn classes(&self) -> usize {
+            2
+        }
+
+        fn logits(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError> {
+            self.lengths.push(batch.lengths.clone());
+            let mut start = 0;
+            for length in &batch.lengths {
+                let end = start + length * batch.width;
+                let total = batch.inputs[start..end].iter().sum();
+                logits.extend((0..*length).flat_map(|_| [0.0, total]));
+                start = end;
+            }
+            Ok(())
+        }
+    }
+
+    fn explain(
+        detector: &mut dyn Detector,
+        width: usize,
+        inputs: &[f32],
+        step: usize,
+        most: usize,
+    ) -> Explanation {
+        let mut closed = ClosedWindows::new(width);
+        closed.batch.inputs.extend_from_slice(inputs);
+        let length = inputs.len() / width;
+        closed.batch.lengths.push(length);
+        closed.batch.fresh.push(length - step);
+        closed.tickets.extend(0..length as u64);
+        let calibration = &manifest(window(16, 8, 0, 2)).calibration;
+        let scratch = &mut Scratch::default();
+        Explainer { detector, calibration, closed: &closed, start: 0, length, step, scratch }
+            .explain(most)
+            .unwrap()
+    }
+
+    #[test]
+    fn the_window_is_cut_to_the_flows_around() {
+        for (length, step, kept) in [(16, 15, 6), (16, 8, 8), (16, 14, 7), (3, 0, 3), (1, 0, 1)] {
+            let mut total = Total::default();
+            let explanation = explain(&mut total, 2, &vec![0.5; length * 2], step, 3);
+            assert_eq!(total.lengths, [vec![kept; 6]], "few inputs need no glance");
+            let log_odds: Vec<f32> = explanation.contributions.iter().map(|each| each.log_odds).collect();
+            assert_eq!(log_odds, [kept as f32 / 2.0; 2]);
+        }
+        let mut total = Total::default();
+        explain(&mut total, 30, &[0.5; 30 * 16], 10, 3);
+        assert_eq!(total.lengths, [vec![1; 62], vec![8; 2 + 2 * CANDIDATES]]);
+    }
+
+    #[test]
+    fn what_is_ordinary_in_the_flow_is_no_reason() {
+        let explanation = explain(&mut Total::default(), 2, &[9.0, 0.0, 0.0, 1.0], 1, 3);
+        assert_eq!(explanation.contributions, [Contribution { input: 1, log_odds: 1.0 }]);
+    }
+
+    proptest! {
+        /// Where nothing interacts, the contribution of an input is its part of the sum.
+        #[test]
+        fn of_a_linear_detector_the_parts_of_the_sum(
+            parts in prop::collection::vec((-8_i8..8, -8_i8..8), 1..60),
+            voters in 1_usize..3,
+            most in 1_usize..20,
+        ) {
+            let width = parts.len();
+            let flow: Vec<f32> = parts.iter().map(|(input, _)| f32::from(*input)).collect();
+            let weights: Vec<f32> = parts.iter().map(|(_, weight)| f32::from(*weight) / 8.0).collect();
+            let logistic = || -> (f32, Box<dyn Detector>) {
+                let weights = [vec![0.0; width], weights.clone()].concat();
+                (1.0, Box::new(Logistic::new(width, &weights, vec![0.0; 2]).unwrap()))
+            };
+            let mut detector = Ensemble::new((0..voters).map(|_| logistic()).collect()).unwrap();
+            let inputs = [vec![1.0; width], flow.clone()].concat();
+            let told = explain(&mut detector, width, &inputs, 1, most).contributions;
+
+            let part = |input: usize| flow[input] * weights[input];
+            let mut greatest: Vec<f32> = (0..width).map(part).filter(|part| *part > 0.0).collect();
+            greatest.sort_by(|a, b| b.total_cmp(a));
+            greatest.truncate(most.min(CANDIDATES));
+            prop_assert_eq!(told.len(), greatest.len());
+            for (told, part_of_rank) in told.iter().zip(greatest) {
+                prop_assert!((told.log_odds - part(told.input)).abs() < 1e-3, "{told:?}");
+                prop_assert!((told.log_odds - part_of_rank).abs() < 1e-3, "{told:?}");
+            }
+        }
     }
 }

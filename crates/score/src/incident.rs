@@ -20,7 +20,7 @@ use crate::manifest::Manifest;
 const EXPLANATIONS: u8 = 4;
 
 /// How much better than the last explained one a flow must score to be explained as well.
-const BETTER: f32 = 1.0;
+const BETTER: f32 = 3.0;
 
 /// All incidents that have not ended.
 #[derive(Debug)]
@@ -530,7 +530,7 @@ mod tests {
         let mut table = incidents(10);
         let mut explained = Vec::new();
         for (time_us, score) in
-            [5.0, 5.0, 4.5, 5.0, 5.6, 4.0, 9.0, 9.9, 11.0, 12.5, 15.0].into_iter().enumerate()
+            [5.0, 5.0, 4.5, 7.0, 5.6, 4.0, 9.0, 9.9, 11.0, 12.5, 15.6, 25.0].into_iter().enumerate()
         {
             let (folded, _) = fold(&mut table, &flow(1, time_us as i64, score));
             if folded.explain {
@@ -538,6 +538,6 @@ mod tests {
                 explained.push(score);
             }
         }
-        assert_eq!(explained, [4.5, 5.6, 9.0, 11.0]);
+        assert_eq!(explained, [4.5, 9.0, 12.5, 15.6]);
     }
 }

@@ -88,6 +88,10 @@ impl Detector for Logistic {
         self.bias.len()
     }
 
+    fn memoryless(&self) -> bool {
+        true
+    }
+
     fn logits(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError> {
         batch.expect_width(self.width)?;
         self.append_logits(&batch.inputs, logits);
@@ -114,7 +118,8 @@ mod tests {
     #[test]
     fn logits_are_weights_times_inputs_plus_bias() {
         let mut logits = vec![7.0];
-        let batch = WindowBatch { width: 2, lengths: vec![2], inputs: vec![1.0, 1.0, 2.0, -1.0] };
+        let batch =
+            WindowBatch { width: 2, lengths: vec![2], inputs: vec![1.0, 1.0, 2.0, -1.0], fresh: Vec::new() };
         example().logits(&batch, &mut logits).unwrap();
         assert_eq!(logits, [7.0, 3.5, -1.0, 2.0, 0.5, -2.0, -4.0]);
     }

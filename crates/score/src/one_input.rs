@@ -86,6 +86,10 @@ impl Detector for OneInput {
         self.bias.len()
     }
 
+    fn memoryless(&self) -> bool {
+        true
+    }
+
     fn logits(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError> {
         batch.expect_width(self.width)?;
         self.append_logits(&batch.inputs, logits);
@@ -109,7 +113,12 @@ mod tests {
     #[test]
     fn the_score_is_the_signed_distance() {
         let mut logits = Vec::new();
-        let batch = WindowBatch { width: 3, lengths: vec![1, 1], inputs: vec![9.0, 1.5, 9.0, 9.0, 2.0, 9.0] };
+        let batch = WindowBatch {
+            width: 3,
+            lengths: vec![1, 1],
+            inputs: vec![9.0, 1.5, 9.0, 9.0, 2.0, 9.0],
+            fresh: Vec::new(),
+        };
         example().logits(&batch, &mut logits).unwrap();
         assert_eq!(logits, [0.0, 1.0, 1.5, 0.0, -1.0, -0.5]);
     }

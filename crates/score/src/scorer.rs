@@ -219,7 +219,7 @@ impl Scorer {
         if self.closed.tickets.len() >= self.batching.steps {
             return self.run(judge);
         }
-        if self.closed_us == i64::MAX && !self.closed.fresh.is_empty() {
+        if self.closed_us == i64::MAX && !self.closed.batch.lengths.is_empty() {
             self.closed_us = self.now_us;
         }
         Ok(())
@@ -230,7 +230,7 @@ impl Scorer {
         judge: &mut impl FnMut(&Verdict, &mut Explainer<'_>) -> Result<(), ScoreError>,
     ) -> Result<(), ScoreError> {
         self.closed_us = i64::MAX;
-        if self.closed.fresh.is_empty() {
+        if self.closed.batch.lengths.is_empty() {
             return Ok(());
         }
         self.counters.batches += 1;
@@ -241,7 +241,7 @@ impl Scorer {
 
         let mut start = 0;
         for (window, &length) in self.closed.batch.lengths.iter().enumerate() {
-            for step in length - self.closed.fresh[window]..length {
+            for step in length - self.closed.batch.fresh[window]..length {
                 let at = start + step;
                 let logits = &self.logits[at * classes..(at + 1) * classes];
                 self.calibration.probabilities(logits, &mut self.probabilities);
@@ -428,9 +428,9 @@ mod tests {
         let total: f32 = first.contributions.iter().map(|contribution| contribution.log_odds).sum();
         assert!((total - (score(3.0, 0.25) - score(0.0, 0.0))).abs() < 1e-4, "two inputs: shares add up");
         assert_eq!(first.attention, [(0, 0.0), (1, 1.0)]);
-        // What lowers the score is no reason.
+        // What lowers the score is no reason, nor is what is ordinary in the flow itself.
         let (ticket, last) = &explanations[3];
-        assert_eq!((*ticket, last.contributions.len()), (3, 1));
+        assert_eq!((*ticket, last.contributions.len()), (3, 0));
         assert_eq!(last.attention.iter().map(|(ticket, _)| *ticket).collect::<Vec<_>>(), [0, 1, 2, 3]);
         assert_eq!(scorer.counters().explained, 4);
     }

@@ -334,6 +334,10 @@ impl Detector for Trees {
         self.arrays.classes
     }
 
+    fn memoryless(&self) -> bool {
+        true
+    }
+
     fn logits(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError> {
         batch.expect_width(self.arrays.width)?;
         self.append_logits(&batch.inputs, logits);
@@ -475,7 +479,7 @@ mod tests {
     }
 
     fn batch(rows: &[f32], lengths: &[usize]) -> WindowBatch {
-        WindowBatch { width: WIDTH, lengths: lengths.to_vec(), inputs: rows.to_vec() }
+        WindowBatch { width: WIDTH, lengths: lengths.to_vec(), inputs: rows.to_vec(), fresh: Vec::new() }
     }
 
     fn numbers(count: usize, seed: u64) -> Vec<f32> {
@@ -614,7 +618,7 @@ mod tests {
             let told = Trees::new(arrays).unwrap_err().to_string();
             assert!(told.starts_with(&format!("tensor {name}")), "{told}");
         }
-        let wide = WindowBatch { width: 3, lengths: vec![1], inputs: vec![0.0; 3] };
+        let wide = WindowBatch { width: 3, lengths: vec![1], inputs: vec![0.0; 3], fresh: Vec::new() };
         assert!(Trees::new(stump()).unwrap().logits(&wide, &mut Vec::new()).is_err());
     }
 

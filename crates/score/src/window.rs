@@ -68,7 +68,7 @@ pub struct WindowCounters {
 
 /// Windows as they close, one behind the other.
 ///
-/// The flows that waited are the last `fresh` steps of each window; the steps before them are history, and were judged
+/// The flows that waited are the last [`fresh`](WindowBatch::fresh) steps, at least one, of each window; the steps before them are history, and were judged
 /// with an earlier window.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClosedWindows {
@@ -76,8 +76,6 @@ pub struct ClosedWindows {
     pub batch: WindowBatch,
     /// The ticket of every step of the batch.
     pub tickets: Vec<u64>,
-    /// How many flows of each window waited, at least 1.
-    pub fresh: Vec<usize>,
 }
 
 /// A flow that waited and now stands in a closed window.
@@ -327,7 +325,7 @@ impl Windower {
         let length = host.kept;
 
         closed.batch.lengths.push(length as usize);
-        closed.fresh.push(fresh as usize);
+        closed.batch.fresh.push(fresh as usize);
         let mut row = host.oldest;
         for _ in 0..length {
             closed.batch.inputs.extend_from_slice(self.rows.values(row));
@@ -387,11 +385,8 @@ impl ClosedWindows {
 
     /// The flows that waited, window by window in their order.
     pub fn fresh(&self) -> impl Iterator<Item = Fresh> {
-        let mut end = 0;
-        let windows = self.batch.lengths.iter().zip(&self.fresh).enumerate();
-        windows.flat_map(move |(window, (length, fresh))| {
-            end += length;
-            (end - fresh..end).map(move |step| Fresh { ticket: self.tickets[step], window, step })
+        self.batch.asked().enumerate().flat_map(move |(window, steps)| {
+            steps.map(move |step| Fresh { ticket: self.tickets[step], window, step })
         })
     }
 
@@ -399,7 +394,6 @@ impl ClosedWindows {
     pub fn clear(&mut self) {
         self.batch.clear();
         self.tickets.clear();
-        self.fresh.clear();
     }
 }
 
@@ -525,7 +519,7 @@ mod tests {
     /// Tickets of each window, and how many of them waited.
     fn windows(closed: &ClosedWindows) -> Vec<(Vec<u64>, usize)> {
         let mut start = 0;
-        let each = closed.batch.lengths.iter().zip(&closed.fresh);
+        let each = closed.batch.lengths.iter().zip(&closed.batch.fresh);
         each.map(|(length, fresh)| {
             start += length;
             (closed.tickets[start - length..start].to_vec(), *fresh)
@@ -553,7 +547,7 @@ mod tests {
         windower.push(2, 5_400, &[0.0], 1, &mut closed);
         windower.push(1, 5_900, &[0.0], 2, &mut closed);
         windower.tick(5_999, &mut closed);
-        assert!(closed.fresh.is_empty());
+        assert!(closed.batch.fresh.is_empty());
         windower.tick(6_000, &mut closed);
         assert_eq!(windows(&closed), [(vec![0, 2], 2)]);
         // A flow comes when the deadline of another host has passed: that one first.

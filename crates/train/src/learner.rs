@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn the_detector_follows_the_variables() {
         let learner = learner(1);
-        let batch = WindowBatch { width: 3, lengths: vec![2], inputs: vec![1.0; 6] };
+        let batch = WindowBatch { width: 3, lengths: vec![2], inputs: vec![1.0; 6], fresh: Vec::new() };
         let logits = || {
             let mut logits = Vec::new();
             learner.detector().unwrap().logits(&batch, &mut logits).unwrap();

@@ -46,7 +46,7 @@ impl Windows {
     }
 
     fn take(&mut self, closed: &mut ClosedWindows) {
-        for (length, fresh) in closed.batch.lengths.iter().zip(&closed.fresh) {
+        for (length, fresh) in closed.batch.lengths.iter().zip(&closed.batch.fresh) {
             self.ends.push(self.ends.last().copied().unwrap_or(0) + length);
             self.fresh.push(*fresh as u32);
         }

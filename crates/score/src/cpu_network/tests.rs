@@ -32,7 +32,7 @@ fn networks(hidden: &[usize], width: usize, norm: &str) -> (BilstmAttn, CpuNetwo
 fn batch(lengths: &[usize], width: usize) -> WindowBatch {
     let steps: usize = lengths.iter().sum();
     let inputs = (0..steps * width).map(|i| (i as f32 * 0.53).sin() * 2.0).collect();
-    WindowBatch { width, lengths: lengths.to_vec(), inputs }
+    WindowBatch { width, lengths: lengths.to_vec(), inputs, fresh: Vec::new() }
 }
 
 fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
@@ -155,7 +155,7 @@ proptest! {
         for &length in &lengths {
             let inputs = all.inputs[step * width..(step + length) * width].to_vec();
             let mut alone = Vec::new();
-            ours.logits(&WindowBatch { width, lengths: vec![length], inputs }, &mut alone).unwrap();
+            ours.logits(&WindowBatch { width, lengths: vec![length], inputs, fresh: Vec::new() }, &mut alone).unwrap();
             let part = &together[step * CLASSES..(step + length) * CLASSES];
             prop_assert!(largest_difference(part, &alone) <= 2e-6);
             step += length;

@@ -125,7 +125,7 @@ fn tensors() -> Vec<StoredTensor> {
 
 fn batch() -> WindowBatch {
     let inputs = (0..12).map(|value| value as f32 / 4.0 - 1.5).collect();
-    WindowBatch { width: 3, lengths: vec![3, 1], inputs }
+    WindowBatch { width: 3, lengths: vec![3, 1], inputs, fresh: Vec::new() }
 }
 
 fn logits(model: &LoadedModel) -> Vec<f32> {

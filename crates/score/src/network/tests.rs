@@ -317,7 +317,8 @@ fn results_are_those_of_pytorch() {
     let (expected_logits, expected_rebuilt) = (expect(6), expect(6));
     let lengths = vec![3, 1, 2];
     let inputs: Vec<f32> = (0..36).map(|i| (2.0 * (0.61 * f64::from(i)).sin()) as f32).collect();
-    let batch = WindowBatch { width: WIDTH, lengths: lengths.clone(), inputs: inputs.clone() };
+    let batch =
+        WindowBatch { width: WIDTH, lengths: lengths.clone(), inputs: inputs.clone(), fresh: Vec::new() };
     let candle = logits(&mut network, &batch);
     assert!(largest_difference(&candle, &expected_logits) < 1e-5);
     let mut ours = Vec::new();
