@@ -182,7 +182,9 @@ fn an_alert_says_who_what_and_why() {
     let lines = folder.lines("alerts.ndjson");
     let events: Vec<&str> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
     assert_eq!(events, ["raised", "ended"]);
-    assert!(lines.iter().all(|line| line["alert"] == 1 && line["source"] == "10.0.9.9"));
+    assert!(
+        lines.iter().all(|line| line["alert"] == 1 && line["by"] == "source" && line["source"] == "10.0.9.9")
+    );
     let (raised, ended) = (&lines[0], &lines[1]);
     assert_eq!((&raised["class"], &raised["attack_id"]), (&"scan".into(), &"T1046".into()));
     assert!(raised["flows"].as_u64() >= Some(10));

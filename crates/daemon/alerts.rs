@@ -15,6 +15,7 @@ use tapline_export::time_text;
 use tapline_features::community_id::community_id;
 use tapline_record::{FlowHead, Timestamp};
 use tapline_score::distinct::Distinct;
+use tapline_score::incident::By;
 use tapline_score::{Event, Incident, Manifest};
 
 use crate::exit::{Code, Failure};
@@ -22,8 +23,8 @@ use crate::row_tail::significant;
 
 /// Alerts that the summary keeps; the strongest of them are printed.
 const KEPT_MAX: usize = 4_096;
-/// Sources and classes that are compared with the truth.
-const SOURCES_MAX: usize = 65_536;
+/// Sources and classes that are compared with the truth; and as many targets.
+const COMPARED_MAX: usize = 65_536;
 /// Alerts that the summary prints.
 const PRINTED_MAX: usize = 20;
 
@@ -48,23 +49,25 @@ pub(crate) struct AlertSummary {
     pub(crate) true_and_false: Option<(u64, u64)>,
 }
 
-/// What the truth says about flows that were taken for hostile, by source and class.
+/// What the truth says about flows that were taken for hostile, by source and class and by target and class.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
     /// Flows that are hostile, and those that are not.
-    flows: HashMap<(u128, u8), (u64, u64)>,
+    sources: HashMap<(By, u8), (u64, u64)>,
+    targets: HashMap<(By, u8), (u64, u64)>,
 }
 
 /// An alert that has ended.
 #[derive(Clone, Debug)]
 struct Kept {
     start_us: i64,
-    source: u128,
+    by: By,
     class_number: u8,
     class: String,
     attack_id: Option<String>,
     flows: u64,
     evidence: f64,
+    sources: Several<IpAddr>,
     targets: Several<IpAddr>,
     reason: Option<String>,
 }
@@ -96,7 +99,13 @@ struct Line<'a> {
     event: &'static str,
     /// Number of the alert; all its events carry it.
     alert: u64,
-    source: IpAddr,
+    by: &'static str,
+    /// By source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<IpAddr>,
+    /// By target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sources: Option<Several<IpAddr>>,
     class: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     attack_id: Option<&'a str>,
@@ -184,11 +193,18 @@ impl Alerts {
             return;
         }
         let why = incident.explanation.as_ref();
+        let (sources, targets) = ends(incident);
+        let (by, source, sources) = match incident.by {
+            By::Source(source) => ("source", Some(address(source)), None),
+            By::Target(..) => ("target", None, Some(sources)),
+        };
         let line = Line {
             time: time(now_us),
             event: event.name(),
             alert: incident.alert,
-            source: address(incident.source),
+            by,
+            source,
+            sources,
             class,
             attack_id: attack_id.as_deref(),
             probability: significant(f64::from(incident.probability)),
@@ -198,7 +214,7 @@ impl Alerts {
             flows: incident.flows,
             first: time(incident.start_us),
             last: time(incident.end_us),
-            targets: several(&incident.targets, incident.flows, address),
+            targets,
             ports: several(&incident.ports, incident.flows, |port| port),
             reasons: why.map_or(&[], |why| &why.reasons),
             attention: why.map_or_else(Vec::new, attended),
@@ -249,19 +265,29 @@ pub(crate) struct AlertsNotWritten {
 
 impl Truth {
     /// Notes a flow.
-    pub(crate) fn add(&mut self, source: u128, class: u8, hostile: bool) {
-        if self.flows.len() == SOURCES_MAX && !self.flows.contains_key(&(source, class)) {
-            return;
+    pub(crate) fn add(&mut self, head: &FlowHead, class: u8, hostile: bool) {
+        let [initiator, responder] =
+            [head.initiator(), head.responder()].map(|end| (u128::from_be_bytes(end.addr), end.port));
+        let target = By::Target(responder.0, responder.1);
+        for (flows, by) in [(&mut self.sources, By::Source(initiator.0)), (&mut self.targets, target)] {
+            if flows.len() == COMPARED_MAX && !flows.contains_key(&(by, class)) {
+                continue;
+            }
+            let (hostile_flows, other_flows) = flows.entry((by, class)).or_default();
+            *if hostile { hostile_flows } else { other_flows } += 1;
         }
-        let (hostile_flows, other_flows) = self.flows.entry((source, class)).or_default();
-        *if hostile { hostile_flows } else { other_flows } += 1;
+    }
+
+    fn of(&self, alert: &Kept) -> Option<&(u64, u64)> {
+        let flows = if matches!(alert.by, By::Source(_)) { &self.sources } else { &self.targets };
+        flows.get(&(alert.by, alert.class_number))
     }
 }
 
 impl AlertSummary {
     /// Counts the alerts most of whose flows are hostile by the truth, whatever class it gives them.
     fn compare(&mut self, truth: &Truth) {
-        let known = self.kept.iter().filter_map(|alert| truth.flows.get(&(alert.source, alert.class_number)));
+        let known = self.kept.iter().filter_map(|alert| truth.of(alert));
         let (mut right, mut wrong) = (0, 0);
         known.for_each(|(hostile, other)| *if hostile > other { &mut right } else { &mut wrong } += 1);
         self.true_and_false = (right + wrong > 0).then_some((right, wrong));
@@ -273,15 +299,17 @@ impl AlertSummary {
             return;
         }
         let reason = incident.explanation.as_ref().and_then(|why| why.reasons.first());
+        let (sources, targets) = ends(incident);
         self.kept.push(Kept {
             start_us: incident.start_us,
-            source: incident.source,
+            by: incident.by,
             class_number: incident.class,
             class: class.to_owned(),
             attack_id: attack_id.cloned(),
             flows: incident.flows,
             evidence: incident.evidence,
-            targets: several(&incident.targets, incident.flows, address),
+            sources,
+            targets,
             reason: reason.map(|reason| reason.text.clone()),
         });
     }
@@ -306,13 +334,17 @@ impl AlertSummary {
         for alert in strongest {
             // Whole seconds.
             let time = format!("{}Z", &time(alert.start_us)[..19]);
+            let source = match alert.by {
+                By::Source(source) => address(source).to_string(),
+                By::Target(..) => format!("{} sources", alert.sources.number()),
+            };
             let cells = [
                 &time,
-                &address(alert.source).to_string(),
+                &source,
                 &alert.class,
                 alert.attack_id.as_deref().unwrap_or("-"),
                 &alert.flows.to_string(),
-                &format!("{}{}", if alert.targets.exact { "" } else { "~" }, alert.targets.count),
+                &alert.targets.number(),
                 alert.reason.as_deref().unwrap_or("-"),
             ];
             line("", cells);
@@ -325,6 +357,23 @@ impl AlertSummary {
             let _ = writeln!(out, "         and {more} more alerts, all of them in --alerts");
         }
         out
+    }
+}
+
+impl<T> Several<T> {
+    /// As the summary prints it.
+    fn number(&self) -> String {
+        format!("{}{}", if self.exact { "" } else { "~" }, self.count)
+    }
+}
+
+/// The hosts that opened the flows of an incident, and those that they went to.
+fn ends(incident: &Incident<FlowHead, Why>) -> (Several<IpAddr>, Several<IpAddr>) {
+    let one = |host| Several { count: 1, exact: true, examples: vec![address(host)] };
+    let others = several(&incident.others, incident.flows, address);
+    match incident.by {
+        By::Source(source) => (one(source), others),
+        By::Target(target, _) => (others, one(target)),
     }
 }
 

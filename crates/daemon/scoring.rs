@@ -37,8 +37,11 @@ const HELD_MAX: usize = 65_536;
 /// Flows that pause for their context: 170 MB. More than that within the pause, and the first of them go on early.
 const PAUSING_MAX: usize = 262_144;
 
-/// Incidents that have not ended: 90 MB.
+/// Incidents that have not ended: 100 MB.
 const INCIDENTS_MAX: usize = 65_536;
+
+/// Targets that are incidents of many sources, or may become one: 25 MB.
+const TARGETS_MAX: usize = 16_384;
 
 /// A replay has no latency to lose: batches may wait for company, within the bound of held flows.
 const BATCHING: Batching = Batching { steps: 512, wait_us: 60_000_000 };
@@ -110,12 +113,16 @@ pub(crate) struct ScoringStats {
     /// Flows by class of their verdict.
     verdicts: BTreeMap<String, u64>,
     alerts: u64,
+    /// Of those, alerts of a target with many sources.
+    alerts_by_target: u64,
     /// With truth: alerts most of whose flows are hostile by it, and the others.
     #[serde(skip_serializing_if = "Option::is_none")]
     alerts_true_and_false: Option<(u64, u64)>,
     incidents: u64,
     /// Ended early because there were too many.
     incidents_ended_early: u64,
+    /// Targets forgotten before they were incidents, because there were too many.
+    targets_forgotten: u64,
     windows: WindowStats,
     /// How often flows went through the detectors, history included.
     steps_computed: u64,
@@ -166,7 +173,7 @@ impl Scoring {
                 held: VecDeque::new(),
                 first_ticket: 0,
                 rows: RowPool::new(INPUTS.len()),
-                incidents: Incidents::new(manifest, INCIDENTS_MAX),
+                incidents: Incidents::new(manifest, INCIDENTS_MAX, TARGETS_MAX),
                 alerts,
                 classes: manifest.classes.iter().map(|class| short(class)).collect(),
                 model: short(&manifest.id),
@@ -225,7 +232,7 @@ impl Scoring {
             if *class > 0
                 && let Some(hostile) = hostile
             {
-                bench.truth.add(u128::from_be_bytes(flow.head.initiator().addr), *class, hostile);
+                bench.truth.add(&flow.head, *class, hostile);
             }
             bench.rows.give_back(*row);
             bench.held.pop_front();
@@ -295,9 +302,11 @@ impl From<ScoringReport> for ScoringStats {
             model,
             verdicts: classes.into_iter().zip(scores.verdicts).filter(|(_, flows)| *flows > 0).collect(),
             alerts: incidents.alerts,
+            alerts_by_target: incidents.alerts_by_target,
             alerts_true_and_false: report.alerts.true_and_false,
             incidents: incidents.opened,
             incidents_ended_early: incidents.ended_early,
+            targets_forgotten: incidents.targets_forgotten,
             windows: WindowStats {
                 closed: windows.windows,
                 by_stride: windows.by_stride,
@@ -525,8 +534,8 @@ mod tests {
         }
     }
 
-    /// Single SYNs of `hosts` hosts in turn, a second apart.
-    fn flows(count: u32, hosts: u32) -> Vec<(SortKey, FlowRecord<TaplineState>)> {
+    /// Single SYNs of `hosts` hosts in turn, a second apart, to `targets` targets in turn.
+    fn flows(count: u32, hosts: u32, targets: u32) -> Vec<(SortKey, FlowRecord<TaplineState>)> {
         let rules = Rules::Tapline { timeouts: Timeouts::default(), vlan_in_key: true };
         let mut table = FlowTable::new(rules, TaplineTracker, 1, 1_000_000, HashSeed(1, 2), |_, _| {});
         for number in 0..count {
@@ -535,8 +544,8 @@ mod tests {
                 ts: Timestamp::from_micros(i64::from(number) * 1_000_000),
                 ordinal: u64::from(number),
                 src: host(number % hosts),
-                dst: host(0x1000 + number),
-                src_port: 40_000,
+                dst: host(0x1000 + number % targets),
+                src_port: 40_000 + (number / hosts) as u16,
                 dst_port: 22,
                 wire_bytes: 60,
                 ip_bytes: 40,
@@ -595,7 +604,7 @@ mod tests {
 
     #[test]
     fn where_too_many_flows_wait_windows_close_early() {
-        let flows = flows(500, 7);
+        let flows = flows(500, 7, 500);
         for (held_max, early) in [(1_000, 0), (10, 491), (1, 499)] {
             let exported = score(&flows, window(1_000), held_max);
             assert_eq!(exported.flows, 500);
@@ -609,7 +618,7 @@ mod tests {
 
     #[test]
     fn every_host_becomes_one_alert() {
-        let exported = score(&flows(500, 7), window(1), 1_000);
+        let exported = score(&flows(500, 7, 500), window(1), 1_000);
         let report = exported.scoring.unwrap();
         // Seven seconds lie between two flows of a host, one second ends an incident; evidence is 0.3 a flow.
         assert_eq!((report.incidents.opened, report.incidents.alerts), (500, 0));
@@ -621,7 +630,7 @@ mod tests {
         let exporter = Exporter::new(None, None);
         let mut scoring =
             Scoring::new(&manifest, Box::new(Alarmist), 0, HashSeed(3, 4), alerts, exporter).unwrap();
-        for (order, flow) in flows(500, 7) {
+        for (order, flow) in flows(500, 7, 500) {
             scoring.flow(order, &flow).unwrap();
         }
         let report = scoring.close().unwrap().scoring.unwrap();
@@ -630,5 +639,46 @@ mod tests {
         assert_eq!(text.lines().count(), 8, "{text}");
         assert!(text.contains("10.0.0.6        scan         T1046"), "{text}");
         assert!(text.contains("distinct destinations of the source, over 60 s"), "{text}");
+    }
+
+    #[test]
+    fn many_hosts_at_one_target_become_one_alert() {
+        let mut manifest = manifest(Window { deadline_us: 0, ..window(1) });
+        manifest.thresholds.incident_gap_us = 10_000_000;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let alerts = Alerts::open(&manifest, Some(file.path())).unwrap();
+        let exporter = Exporter::new(None, None);
+        let mut scoring =
+            Scoring::new(&manifest, Box::new(Alarmist), 0, HashSeed(3, 4), alerts, exporter).unwrap();
+        for (order, flow) in flows(500, 12, 1) {
+            scoring.flow(order, &flow).unwrap();
+        }
+        let report = scoring.close().unwrap().scoring.unwrap();
+        let counters = report.incidents;
+        assert_eq!((counters.alerts, counters.alerts_by_target, counters.targets_forgotten), (1, 1, 0));
+        let text = report.alerts.text();
+        let row = text.lines().find(|line| line.contains("T1046")).unwrap();
+        assert!(row.contains("Z 12 sources") || row.contains("Z ~12 sources"), "{text}");
+        assert!(row.contains("    500       1  "), "{text}");
+
+        let lines = std::fs::read_to_string(file.path()).unwrap();
+        let lines: Vec<serde_json::Value> =
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let events: Vec<&str> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
+        assert_eq!(events, ["raised", "grown", "ended"]);
+        for line in &lines {
+            assert_eq!(line["by"], "target");
+            assert!(line.get("source").is_none());
+            assert!(line["sources"]["count"].as_u64() >= Some(10), "{line}");
+            assert_eq!(line["sources"]["examples"][0], "10.0.0.0");
+            assert_eq!(
+                line["targets"],
+                serde_json::json!({ "count": 1, "exact": true, "examples": ["10.0.16.0"] })
+            );
+            assert_eq!(line["ports"], serde_json::json!({ "count": 1, "exact": true, "examples": [22] }));
+        }
+        // Evidence is 0.3 a flow, and four times 1.0 is needed.
+        assert_eq!(lines[0]["flows"], 14);
+        assert!(!lines[0]["reasons"].as_array().unwrap().is_empty());
     }
 }

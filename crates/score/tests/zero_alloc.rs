@@ -99,7 +99,7 @@ fn windows_verdicts_and_incidents_allocate_nothing_in_the_steady_state() {
     // Fewer places than hosts and than sources of suspicion: something is forgotten all the time.
     let limits = WindowLimits { hosts: 300, rows: 2_000 };
     let mut scorer = Scorer::new(&manifest, Box::new(detector), &names, limits, Batching::default()).unwrap();
-    let mut incidents = Incidents::<u64, ()>::new(&manifest, 200);
+    let mut incidents = Incidents::<u64, ()>::new(&manifest, 200, 100);
     let mut verdicts = 0_u64;
     let mut run = |tickets: std::ops::Range<u64>| {
         for ticket in tickets {

@@ -41,8 +41,8 @@ impl BenignEvidence {
                 time_us: table.decided_us[at],
                 start_us: table.start_us[at],
                 end_us: table.decided_us[at],
-                target: 0,
-                port: 0,
+                target: u128::from(table.target.id(at)),
+                port: table.target_port[at],
                 flow: (),
             });
         }
@@ -56,7 +56,7 @@ impl BenignEvidence {
         manifest.thresholds.alert_evidence = alert_evidence;
         let mut alerts = 0;
         for run in &self.runs {
-            let mut incidents: Incidents<(), ()> = Incidents::new(&manifest, INCIDENTS_MAX);
+            let mut incidents: Incidents<(), ()> = Incidents::new(&manifest, INCIDENTS_MAX, INCIDENTS_MAX);
             for flow in run {
                 incidents.fold(flow, &mut |_| {});
             }

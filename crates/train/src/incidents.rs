@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 use tapline_score::Manifest;
-use tapline_score::incident::{Event, Evidence, Incidents};
+use tapline_score::incident::{By, Event, Evidence, IncidentId, Incidents};
 
 use crate::episodes::{Episode, WORTH_AN_INCIDENT};
 use crate::evaluation::{hours, quantile};
@@ -131,7 +131,7 @@ struct Raised {
     named: BTreeSet<u32>,
 }
 
-/// What contributed to an incident that has not ended.
+/// What contributed to an incident that has not ended, or to a target that may become one.
 #[derive(Default)]
 struct Open {
     hostile: bool,
@@ -163,8 +163,8 @@ impl<'a> Play<'a> {
                     time_us,
                     start_us,
                     end_us: time_us,
-                    target: 0,
-                    port: 0,
+                    target: u128::from(table.target.id(row)),
+                    port: table.target_port[row],
                     flow: place as u32,
                 });
             }
@@ -183,18 +183,27 @@ impl<'a> Play<'a> {
     fn raise(&self, manifest: &Manifest) -> Raised {
         let mut raised = Raised::default();
         for flows in self.runs.values() {
-            let mut incidents: Incidents<u32, ()> = Incidents::new(manifest, INCIDENTS_MAX);
-            let mut open: HashMap<(u128, u8), Open> = HashMap::new();
+            let mut incidents: Incidents<u32, ()> = Incidents::new(manifest, INCIDENTS_MAX, INCIDENTS_MAX);
+            let mut open: HashMap<(By, u8), Open> = HashMap::new();
             for flow in flows {
                 let folded = incidents.fold(flow, &mut |_| {});
-                let track = open.entry((flow.source, flow.class)).or_default();
-                if incidents.get(folded.at).first == flow.flow {
-                    // An incident that ended is followed by another.
-                    *track = Open::default();
-                }
                 let row = self.row(flow.flow);
-                track.hostile |= self.table.hostile[row];
-                track.episodes.extend(self.episode_of.get(&flow.flow));
+                let mut contribute = |at: IncidentId| {
+                    let incident = incidents.get(at);
+                    let track = open.entry((incident.by, incident.class)).or_default();
+                    if incident.first == flow.flow {
+                        // An incident that ended is followed by another.
+                        *track = Open::default();
+                    }
+                    track.hostile |= self.table.hostile[row];
+                    track.episodes.extend(self.episode_of.get(&flow.flow));
+                };
+                contribute(folded.at);
+                if let Some(target) = folded.target.filter(|target| *target != folded.at) {
+                    contribute(target);
+                }
+                let by = incidents.get(folded.at).by;
+                let track = open.entry((by, flow.class)).or_default();
                 if folded.event == Some(Event::Raised) {
                     track.alert = Some(raised.alerts.len());
                     raised.alerts.push(Alert { hostile: false, behaviour: self.table.behaviour.id(row) });
@@ -277,6 +286,7 @@ impl<'a> Play<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alerts::BenignEvidence;
     use crate::test_opinions::{Flow, manifest, opinion, table};
 
     /// A sweep of 30 flows, of which each second scores 3; a beacon of 25 that scores 1; a guess of 2 flows that score 9;
@@ -311,6 +321,35 @@ mod tests {
         median_s: Option<f64>,
     ) -> EpisodeAlerts {
         EpisodeAlerts { class: class.to_owned(), episodes, alerted, named, median_s }
+    }
+
+    #[test]
+    fn an_attack_from_many_sources_is_one_alert() {
+        const SOURCES: [&str; 6] = ["10.9.0.1", "10.9.0.2", "10.9.0.3", "10.9.0.4", "10.9.0.5", "10.9.0.6"];
+        let mut flows = Vec::new();
+        for at in 0..12 {
+            let source = SOURCES[at as usize % 6];
+            let flow = Flow::hostile("dos", "flood", "a", "a-1", source, at);
+            flows.push(Flow { target: "10.0.0.80", ..flow });
+        }
+        let scores = vec![3.0; flows.len()];
+        let (table, rows) = (table(&flows), (0..12).collect::<Vec<u32>>());
+        let opinion = opinion("ensemble", scores, 3);
+        // Evidence is 3 a flow, so no source comes to 8 with its two flows; the target needs four times that, in eleven flows.
+        let manifest = manifest(2.0, 2.5, 8.0);
+        let figures = incidents(&table, &rows, &opinion, &manifest);
+        assert_eq!((figures.alerts, figures.false_alerts), (1, 0));
+        // An episode is one host's; all of them contributed, though five were told of before the alert.
+        let after_s = Some(9.0);
+        assert_eq!(figures.small, [alerts("all", 6, 6, 6, after_s), alerts("dos", 6, 6, 6, after_s)]);
+        let benign = BenignEvidence::of(
+            &table,
+            &rows,
+            &rows.iter().flat_map(|_| [0.0, -9.0, -9.0, 3.0]).collect::<Vec<f32>>(),
+            &Manifest { classes: manifest.classes[..4].to_vec(), ..manifest.clone() },
+        );
+        assert!(benign.alerts_per_day(&manifest, 8.0) > 0.0);
+        assert!(benign.alerts_per_day(&manifest, 9.5) <= 0.0);
     }
 
     #[test]

@@ -697,6 +697,7 @@ mod tests {
                     run: site,
                     site,
                     host,
+                    target: host,
                     start_us: at * 200_000,
                     decided_us: at * 200_000 + 50_000,
                 });

@@ -151,6 +151,10 @@ pub struct Table {
     pub split: Vec<Split>,
     /// Address of the initiator: with the run, whose window the flow belongs to.
     pub host: Names,
+    /// Address of the responder.
+    pub target: Names,
+    /// Its port; 0 for protocols without ports.
+    pub target_port: Vec<u16>,
     /// First packet, microseconds since the epoch.
     pub start_us: Vec<i64>,
     /// When the flow's end was certain, microseconds since the epoch: the clock of windows.
@@ -279,12 +283,13 @@ impl Reading<'_> {
             table.split.push(split);
             Ok(())
         })?;
-        let named: [(&str, &mut Names); 5] = [
+        let named: [(&str, &mut Names); 6] = [
             ("label_behaviour", &mut table.behaviour),
             ("site", &mut table.site),
             ("source", &mut table.source),
             ("run", &mut table.run),
             ("src_ip", &mut table.host),
+            ("dst_ip", &mut table.target),
         ];
         for (name, names) in named {
             self.texts(place(name)?, |_, text| {
@@ -305,6 +310,12 @@ impl Reading<'_> {
                 );
             }
             table.hostile.push(hostile);
+            Ok(())
+        })?;
+        self.integers(place("dst_port")?, |row, value| {
+            let port = u16::try_from(value)
+                .map_err(|_| self.refuse(format!("dst_port of row {row} is {value}, which is no port")))?;
+            table.target_port.push(port);
             Ok(())
         })?;
         self.integers(place("start")?, |_, value| {
@@ -447,7 +458,7 @@ fn parquet_error(path: &Path, source: ParquetError) -> TrainError {
 const BATCH_ROWS: usize = 8192;
 
 /// Bytes of a row besides its inputs.
-const ROW_BYTES: usize = 2 + 1 + 5 * size_of::<u32>() + 2 * size_of::<i64>();
+const ROW_BYTES: usize = 2 + 1 + 6 * size_of::<u32>() + size_of::<u16>() + 2 * size_of::<i64>();
 
 #[cfg(test)]
 #[expect(clippy::float_cmp, reason = "these values are exact")]

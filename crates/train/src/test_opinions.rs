@@ -9,13 +9,14 @@ use crate::opinion::{Opinion, Points};
 use crate::test_table::{Change, TestRow, write};
 use crate::{CLASSES, Random, Table};
 
-/// A flow of one second, `at` seconds after the beginning.
+/// A flow of one second to port 80, `at` seconds after the beginning.
 pub(crate) struct Flow {
     pub(crate) class: &'static str,
     pub(crate) behaviour: &'static str,
     pub(crate) site: &'static str,
     pub(crate) run: &'static str,
     pub(crate) host: &'static str,
+    pub(crate) target: &'static str,
     pub(crate) at: i64,
 }
 
@@ -27,7 +28,7 @@ impl Flow {
         host: &'static str,
         at: i64,
     ) -> Self {
-        Self { class: "benign", behaviour, site, run, host, at }
+        Self { class: "benign", behaviour, site, run, host, target: host, at }
     }
 
     pub(crate) const fn hostile(
@@ -38,7 +39,7 @@ impl Flow {
         host: &'static str,
         at: i64,
     ) -> Self {
-        Self { class, behaviour, site, run, host, at }
+        Self { class, behaviour, site, run, host, target: host, at }
     }
 }
 
@@ -52,6 +53,7 @@ pub(crate) fn table(flows: &[Flow]) -> Table {
             site: flow.site,
             run: flow.run,
             host: flow.host,
+            target: flow.target,
             split: "test",
             start_us: flow.at * 1_000_000,
             decided_us: (flow.at + 1) * 1_000_000,

@@ -20,6 +20,7 @@ pub(crate) struct TestRow {
     pub(crate) run: &'static str,
     pub(crate) split: &'static str,
     pub(crate) host: &'static str,
+    pub(crate) target: &'static str,
     pub(crate) start_us: i64,
     pub(crate) decided_us: i64,
 }
@@ -34,6 +35,7 @@ impl Default for TestRow {
             run: "a",
             split: "train",
             host: "10.0.0.1",
+            target: "10.0.0.2",
             start_us: 0,
             decided_us: 0,
         }
@@ -65,7 +67,8 @@ pub(crate) fn write(inputs: &[&str], rows: &[TestRow], change: Change) -> NamedT
     let integers = |of: fn(&TestRow) -> i64| Cells::Integers(rows.iter().map(of).collect());
     let mut columns = vec![
         ("src_ip".to_owned(), text(|row| row.host)),
-        ("dst_ip".to_owned(), text(|_| "10.0.0.2")),
+        ("dst_ip".to_owned(), text(|row| row.target)),
+        ("dst_port".to_owned(), integers(|_| 80)),
         ("start".to_owned(), integers(|row| row.start_us)),
         ("label_class".to_owned(), text(|row| row.class)),
         ("label_hostile".to_owned(), integers(|row| i64::from(row.class != "benign"))),
