@@ -15,7 +15,7 @@
 //!
 //! What runs for months writes to sinks instead: a [`RotatingFile`] takes lines for files that end by size and age,
 //! [`RotatingRows`] takes rows for such files or for Parquet. Sinks never fail once they are open: what they lose they count
-//! in a [`SinkMeter`]. Alerts go through a bounded [`alert_queue`] to [`Syslog`] and webhooks, each in a thread of its own.
+//! in a [`SinkMeter`]. Alerts go through a bounded [`alert_queue()`] to [`Syslog`] and webhooks, each in a thread of its own.
 //!
 //! * **No torn row.** CSV and NDJSON leave in blocks that end with a row. If the disk fills up in the middle of a block,
 //!   a file is cut back to its last whole row, and the [`ExportError`] says how many rows and bytes are safe.
@@ -103,7 +103,7 @@ pub mod sink_counters;
 #[cfg(test)]
 mod test_rows;
 
-pub use alert_queue::{AlertMessage, AlertReceiver, AlertSender, Severity, alert_queue};
+pub use alert_queue::{AlertMessage, AlertReceiver, AlertSender, Retries, Severity, alert_queue};
 pub use cell_text::time_text;
 pub use compressor::Compressor;
 pub use error::{ExportError, Whole};

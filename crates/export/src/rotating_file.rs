@@ -10,7 +10,7 @@
 //!
 //! In: lines, and the time with every call that may need it. Out: files in which every line is whole. Nothing here fails
 //! once the file is open: what cannot be written is dropped by whole lines and counted in a
-//! [`SinkMeter`](crate::SinkMeter), which also tells the latest error.
+//! [`SinkMeter`], which also tells the latest error.
 //!
 //! A killed program leaves at most one torn line, the last; the next start cuts it off and counts it. Lines that were
 //! still in the buffer are lost: call [`RotatingFile::tick`] at least once a second.
@@ -122,16 +122,14 @@ impl RotatingFile {
     /// To be called about once a second: hands over the lines that wait, ends a file that is too old, opens one again that
     /// was removed, forces bytes to the disk if the rules say so.
     pub fn tick(&mut self, now: Timestamp) {
+        self.look_at_the_file(now);
         self.flush(now);
         let header_bytes = self.header.len() as u64;
         let rules = &self.archive.rules;
         if let Some(active) = &mut self.active {
-            let removed = active.file.metadata().is_ok_and(|meta| meta.nlink() == 0);
             let old = rules.max_age_us.is_some_and(|age| is_past(active.start, age, now));
             let sync = matches!(rules.fsync, Fsync::EveryUs(gap) if active.dirty && is_past(active.synced, gap, now));
-            if removed {
-                self.reopen(now);
-            } else if active.bytes <= header_bytes {
+            if active.bytes <= header_bytes {
                 // Nothing is in it: its time begins with its first line.
                 active.start = now;
             } else if old && self.may_rotate(now) {
@@ -210,6 +208,23 @@ impl RotatingFile {
         }
         self.text.clear();
         self.line_ends.clear();
+    }
+
+    /// Somebody may have removed the active file, or made it shorter, as `copytruncate` does.
+    fn look_at_the_file(&mut self, now: Timestamp) {
+        let Some(active) = &mut self.active else { return };
+        let Ok(meta) = active.file.metadata() else { return };
+        active.bytes = active.bytes.min(meta.len());
+        if meta.nlink() == 0 {
+            self.active = None;
+            match self.open_active(now) {
+                Ok(active) => {
+                    self.active = Some(active);
+                    self.meter.add(Count::Reopened, 1);
+                }
+                Err(error) => self.fail(&error, now),
+            }
+        }
     }
 
     /// Which lines from `first` on fit into the active file; none if it must end first.

@@ -1,8 +1,8 @@
 //! Rows to files that end by size and age, in any format.
 //!
-//! In: rows with their tails, and the time. Out: CSV and NDJSON through a [`RotatingFile`](crate::RotatingFile); Parquet
+//! In: rows with their tails, and the time. Out: CSV and NDJSON through a [`RotatingFile`]; Parquet
 //! as files that show only when they are whole. Like all sinks it never fails once it is open: see
-//! [`SinkMeter`](crate::SinkMeter).
+//! [`SinkMeter`].
 
 use std::fmt;
 

@@ -217,23 +217,27 @@ fn a_removed_file_comes_back() {
     push(&mut sink, "1", 0);
     sink.tick(at(0));
     fs::remove_file(folder.path().join("rows.csv")).unwrap();
+    push(&mut sink, "2", 1);
     sink.tick(at(1));
-    push(&mut sink, "2", 2);
+    push(&mut sink, "3", 2);
+    let meter = sink.meter().clone();
     sink.close(at(2));
-    assert_eq!(all_text(folder.path(), "rows"), "n\n2\n");
+    assert_eq!(all_text(folder.path(), "rows"), "n\n2\n3\n");
+    assert_eq!(meter.read().reopened, 1);
 }
 
 #[test]
 fn copytruncate_goes_on_at_the_beginning() {
     let folder = tempfile::tempdir().unwrap();
     let active = folder.path().join("rows.csv");
-    let mut sink = open(rules(folder.path()), "", 0);
+    let mut sink = open(rules(folder.path()), "n\n", 0);
     push(&mut sink, "1", 0);
     sink.tick(at(0));
     fs::OpenOptions::new().write(true).open(&active).unwrap().set_len(0).unwrap();
     push(&mut sink, "2", 1);
+    sink.tick(at(1));
     sink.close(at(1));
-    assert_eq!(text(&active), "2\n");
+    assert_eq!(text(&active), "n\n2\n");
 }
 
 #[test]
