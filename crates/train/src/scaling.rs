@@ -103,7 +103,7 @@ fn set_knots(column: &mut InputColumn, values: &[f32]) {
     let mut knots: Vec<f32> = (0..=KNOTS).map(|at| quantile(values, at as f64 / KNOTS as f64)).collect();
     knots.push(column.center);
     knots.sort_unstable_by(f32::total_cmp);
-    knots.dedup_by(|a, b| *a == *b);
+    knots.dedup_by(|a, b| a.total_cmp(b).is_eq());
     let rank = |knot: f32| {
         let below = values.partition_point(|value| *value < knot) as f64;
         let within = values.partition_point(|value| *value <= knot) as f64;
