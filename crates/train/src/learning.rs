@@ -13,7 +13,8 @@
 //!   range at most.
 //! * p-values: from now on against the flows of this network.
 //! * Points: the scores that only a given share of these flows reaches. Where there are too few flows to tell, the tail is taken for an
-//!   exponential one, as excesses of log-odds nearly are (Pickands 1975), and never below the model's own point.
+//!   exponential one, as excesses of log-odds nearly are (Pickands 1975). Never below the model's own: learnt from a quiet night, lower
+//!   points called forty times as many flows of the next day hostile.
 //! * Head: the last two maps of `bilstm-attn` are trained on, with small steps, on the labelled flows and the ordinary ones.
 
 use std::path::Path;
@@ -28,6 +29,7 @@ use crate::alerts::{BenignEvidence, span_s};
 use crate::judge::{Voter, judge_in_teams};
 use crate::judgement::Judgement;
 use crate::learner::Learner;
+use crate::losses::ClassLoss;
 use crate::scaling;
 use crate::training::{Material, Unwatched, train};
 use crate::{Config, Table, TrainError, Windows};
@@ -129,8 +131,8 @@ pub fn adapt(order: &Order<'_>) -> Result<(LoadedModel, Vec<StoredTensor>, Learn
     let points = set_points(&mut manifest, order.rates, scores, span_s)?;
     let evidence = BenignEvidence::of(table, &benign, &judgement.logits, &manifest);
     let budget = budget_points(evidence_grid(), |at| evidence.alerts_per_day(&manifest, at));
-    // A period too short to see one alert of the budget says nothing about it: the old threshold stays, at least.
-    let least = if span_s / 86_400.0 * order.alerts_per_day < 1.0 { thresholds.alert_evidence } else { 0.0 };
+    // As with points: a quiet period makes nobody bolder.
+    let least = thresholds.alert_evidence;
     let point = within_budget(&budget, order.alerts_per_day).or_else(|| budget.last().copied());
     if let Some(point) = point {
         manifest.thresholds.alert_evidence = point.alert_evidence.max(least);
@@ -209,13 +211,14 @@ fn set_points(
         ("block", rates.block, &mut thresholds.block),
     ] {
         let told = OperatingPoint::new(calibration, rate);
-        *point = if told.is_resolved() {
+        let learnt = if told.is_resolved() {
             told.score
         } else {
             extrapolated.push(name);
-            tail_score(&descending, rate).max(*point)
+            tail_score(&descending, rate)
         };
-        *point = point.max(least);
+        // A quiet period makes nobody bolder: the next day may be loud.
+        *point = learnt.max(*point).max(least);
         least = *point;
     }
     Ok(extrapolated)
@@ -272,10 +275,13 @@ fn train_head(
     let (train_windows, validate) =
         (Windows::of(table, rows, &manifest.window), Windows::of(table, labelled, &manifest.window));
     let mut config = Config::default();
-    config.schedule.epochs = 6;
+    // Few and small steps: few labels are soon learnt by heart.
+    config.schedule.epochs = 3;
     config.schedule.warmup_steps = 20;
-    config.sampler.batches = 50;
-    config.optimiser.rate = 3e-4;
+    config.sampler.batches = 30;
+    config.optimiser.rate = 1e-4;
+    config.loss.kind = ClassLoss::CrossEntropy;
+    config.loss.class_weight_at_most = 0.25;
     config.loss.reconstruction = 0.0;
     config.augmentation.drop_group = 0.0;
     config.augmentation.drop_input = 0.0;
