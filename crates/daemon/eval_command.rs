@@ -11,14 +11,13 @@ use std::thread;
 
 use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tapline_features::inputs;
 use tapline_score::manifest::DetectorKind;
 use tapline_score::thresholds::Rates;
-use tapline_score::{InputSchema, LoadedModel, ModelDir, ScoreError};
+use tapline_score::{LoadedModel, ScoreError};
 use tapline_train::evaluation::{Evaluation, Options, evaluate};
 use tapline_train::incidents::incidents;
 use tapline_train::judge::{Logits, Voter, judge_in_teams};
-use tapline_train::learning::{self, FLOWS_MIN, Order};
+use tapline_train::learning::{self, FLOWS_MIN, Order, RATES};
 use tapline_train::opinion::{Opinion, Points};
 use tapline_train::quick::{Cells, Quick, QuickConfig, QuickKind};
 use tapline_train::{CLASSES, Split, Table, TrainError};
@@ -26,7 +25,7 @@ use tapline_train::{public_tables, report_html, report_text, sanity, trials};
 
 use crate::eval_cli::{EvalArgs, PublicTable};
 use crate::exit::{Code, Failure};
-use crate::{eval_retraining, print, version};
+use crate::{eval_retraining, model, print, version};
 
 pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
     let threads = args
@@ -186,10 +185,7 @@ fn of_model(
 
 /// A model that reads the inputs of this build.
 pub(crate) fn load(path: &Path) -> Result<LoadedModel, Failure> {
-    let names: Vec<&str> = inputs::INPUTS.iter().map(|input| input.name).collect();
-    let hash = inputs::schema_hash();
-    let schema = InputSchema { name: inputs::SCHEMA, hash: &hash, inputs: &names };
-    ModelDir::new(path).load(&schema).map_err(|error| failure(error.into()))
+    model::load(path).map_err(|error| failure(error.into()))
 }
 
 /// What every detector of a model says about rows; `what` tells whose they are.
@@ -201,25 +197,13 @@ pub(crate) fn judge_with(
     what: &str,
     watch: &Watch,
 ) -> Result<Logits, Failure> {
-    let teams = (0..threads).map(|_| voters(model, |_| true)).collect::<Result<Vec<_>, _>>();
+    let teams = (0..threads).map(|_| Voter::of_model(model, |_| true)).collect::<Result<Vec<_>, _>>();
     let mut teams = teams.map_err(|error| failure(error.into()))?;
     watch.tell(&format!("judging {} flows: {what}", rows.len()));
     let progress = |done: usize, of: usize| watch.progress(done, of);
     let logits = judge_in_teams(table, rows, &model.manifest, &mut teams, &progress);
     watch.bar.finish_and_clear();
     logits.map_err(failure)
-}
-
-/// Detectors of the model for which `keep` holds.
-fn voters(model: &LoadedModel, keep: impl Fn(&DetectorKind) -> bool) -> Result<Vec<Voter>, ScoreError> {
-    let specs = model.manifest.detectors.iter();
-    let voters = specs.zip(model.detectors()?).filter(|(spec, _)| keep(&spec.kind));
-    let voter = |(spec, detector): (&tapline_score::manifest::DetectorSpec, _)| Voter {
-        name: spec.kind.name().to_owned(),
-        vote: spec.vote,
-        detector,
-    };
-    Ok(voters.map(voter).collect())
 }
 
 /// Without a model: detectors that are learnt from the training rows at once.
@@ -282,7 +266,7 @@ fn try_more(
             trials::leave_inputs_out(table, learnt, &chosen.judged, &judged.places, config, &mut tell);
         evaluation.trials.extend(tried.map_err(failure)?);
         if let Some(model) = &judged.model {
-            let sequences = voters(model, |kind| matches!(kind, DetectorKind::BilstmAttn(_)));
+            let sequences = Voter::of_model(model, |spec| matches!(spec.kind, DetectorKind::BilstmAttn(_)));
             let mut sequences = sequences.map_err(|error| failure(error.into()))?;
             if !sequences.is_empty() {
                 let tried = trials::shorten_windows(
@@ -348,13 +332,13 @@ fn relearnt(
         table,
         rows: first,
         shift: 0.0,
-        rates: Rates { investigate: 1e-2, detect: 1e-3, block: 1e-4 },
+        rates: RATES,
         alerts_per_day: 1.0,
         threads,
         command: "",
     };
     let (changed, _, _) = learning::adapt(&order)?;
-    let teams = (0..threads).map(|_| voters(&changed, |_| true)).collect::<Result<Vec<_>, _>>();
+    let teams = (0..threads).map(|_| Voter::of_model(&changed, |_| true)).collect::<Result<Vec<_>, _>>();
     let logits = judge_in_teams(table, all, &changed.manifest, &mut teams?, &|_, _| {})?;
     Ok(logits.opinions(&changed.manifest, None)?.into_iter().next())
 }

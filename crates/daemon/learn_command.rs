@@ -12,8 +12,7 @@ use anyhow::{Context, anyhow};
 use tapline_dataset::Split;
 use tapline_features::inputs;
 use tapline_label::{Class, Endpoints};
-use tapline_score::thresholds::Rates;
-use tapline_train::learning::{self, Learnt, Order, UNLABELLED};
+use tapline_train::learning::{self, Learnt, Order, RATES, UNLABELLED};
 use tapline_train::{Table, TrainError};
 
 use crate::cli::TruthArgs;
@@ -44,7 +43,7 @@ pub(crate) fn run(args: &LearnArgs) -> Result<(), Failure> {
         table: &table,
         rows: &rows,
         shift: args.shift,
-        rates: Rates { investigate: 1e-2, detect: 1e-3, block: 1e-4 },
+        rates: RATES,
         alerts_per_day: args.alerts_per_day,
         threads: thread::available_parallelism().map_or(1, usize::from),
         command: &command(),

@@ -503,6 +503,7 @@ impl Config {
             leaf_weight: self.trees.leaf_weight,
             row_share: self.trees.row_share,
             column_share: self.trees.column_share,
+            // Not asked where boosting never stops: it is given no validation rows then.
             patience: self.trees.stop_after.max(1),
             seed: self.model.seed,
             threads,

@@ -8,9 +8,9 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tapline_score::calibration::fit_temperature;
-use tapline_score::manifest::Manifest;
+use tapline_score::manifest::{DetectorSpec, Manifest};
 use tapline_score::scaler::Scaler;
-use tapline_score::{Detector, WindowBatch};
+use tapline_score::{Detector, LoadedModel, ScoreError, WindowBatch};
 
 use crate::opinion::{Opinion, Points};
 use crate::{Table, TrainError, Windows};
@@ -23,6 +23,27 @@ pub struct Voter {
     pub vote: f32,
     /// With its weights.
     pub detector: Box<dyn Detector>,
+}
+
+impl Voter {
+    /// The detectors of a model for which `keep` holds, fresh ones each time.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the device.
+    pub fn of_model(
+        model: &LoadedModel,
+        keep: impl Fn(&DetectorSpec) -> bool,
+    ) -> Result<Vec<Self>, ScoreError> {
+        let specs = model.manifest.detectors.iter();
+        let kept = specs.zip(model.detectors()?).filter(|(spec, _)| keep(spec));
+        let voter = |(spec, detector): (&DetectorSpec, _)| Self {
+            name: spec.kind.name().to_owned(),
+            vote: spec.vote,
+            detector,
+        };
+        Ok(kept.map(voter).collect())
+    }
 }
 
 impl std::fmt::Debug for Voter {

@@ -17,6 +17,7 @@
 //!   points called forty times as many flows of the next day hostile.
 //! * Head: the last two maps of `bilstm-attn` are trained on, with small steps, on the labelled flows and the ordinary ones.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
@@ -39,6 +40,9 @@ pub const UNLABELLED: &str = "unlabelled";
 
 /// Ordinary flows without which nothing can be learnt.
 pub const FLOWS_MIN: usize = 100;
+
+/// Shares of ordinary flows that may reach each point: as those that models are made with.
+pub const RATES: Rates = Rates { investigate: 1e-2, detect: 1e-3, block: 1e-4 };
 
 /// What is to be learnt.
 #[derive(Clone, Copy, Debug)]
@@ -88,8 +92,8 @@ pub struct Learnt {
 pub fn learn(order: &Order<'_>, out: &Path) -> Result<Learnt, TrainError> {
     let (changed, tensors, learnt) = adapt(order)?;
     let readme = readme(order.model, &learnt, order);
-    let written = ModelDir::new(out).write(changed.manifest, &tensors, &readme)?;
-    Ok(Learnt { id: written.manifest.id, ..learnt })
+    ModelDir::new(out).write(changed.manifest, &tensors, &readme)?;
+    Ok(learnt)
 }
 
 /// Learns. Gives the new model and its tensors.
@@ -150,7 +154,7 @@ pub fn adapt(order: &Order<'_>) -> Result<(LoadedModel, Vec<StoredTensor>, Learn
     }
     let new = &manifest.thresholds;
     let learnt = Learnt {
-        id: String::new(),
+        id: changed.manifest.id.clone(),
         flows: [benign.len(), hostile.len()],
         span_s,
         before,
@@ -165,17 +169,8 @@ pub fn adapt(order: &Order<'_>) -> Result<(LoadedModel, Vec<StoredTensor>, Learn
 }
 
 fn judged(order: &Order<'_>, model: &LoadedModel, rows: &[u32]) -> Result<Judgement, TrainError> {
-    let team = || -> Result<Vec<Voter>, TrainError> {
-        let voters =
-            model.manifest.detectors.iter().zip(model.detectors()?).filter(|(spec, _)| spec.vote > 0.0);
-        let voter = |(spec, detector): (&tapline_score::manifest::DetectorSpec, _)| Voter {
-            name: spec.kind.name().to_owned(),
-            vote: spec.vote,
-            detector,
-        };
-        Ok(voters.map(voter).collect())
-    };
-    let mut teams = (0..order.threads.max(1)).map(|_| team()).collect::<Result<Vec<_>, _>>()?;
+    let team = |_| Voter::of_model(model, |spec| spec.vote > 0.0);
+    let mut teams = (0..order.threads.max(1)).map(team).collect::<Result<Vec<_>, _>>()?;
     let logits = judge_in_teams(order.table, rows, &model.manifest, &mut teams, &|_, _| {})?;
     Ok(Judgement { rows: rows.to_vec(), logits: logits.vote() })
 }
@@ -263,7 +258,7 @@ fn train_head(
             learner.variables()[&tensor.name].set(&values)?;
         }
     }
-    let head: std::collections::BTreeMap<_, _> = learner
+    let head: BTreeMap<_, _> = learner
         .variables()
         .iter()
         .filter(|(name, _)| name.contains(".head."))

@@ -218,6 +218,50 @@ mod tests {
     }
 
     #[test]
+    fn ranks_come_out_nearly_normal_whatever_goes_in() {
+        // The cubes of -500 to 500: as long a tail as any input has.
+        let values: Vec<(f32, bool)> = (-500..=500).map(|x| ((x as f32).powi(3), false)).collect();
+        let table = table(&values);
+        let rows: Vec<u32> = (0..1001).collect();
+        let columns = fit(&table, &rows, &[1, 0], Scaling::Ranks, 8.0);
+        let column = &columns[0];
+        assert_eq!(scaled(column, 0.0), 0.0);
+        // The 16th and the 84th percentile of a normal distribution lie one deviation from its middle, the 2.3th two.
+        for (x, wanted) in [(-341.0_f32, -1.0), (341.0, 1.0), (-477.0, -2.0)] {
+            let found = f64::from(scaled(column, x.powi(3)));
+            assert!((found - wanted).abs() < 0.25, "{x}: {found}");
+        }
+        let all: Vec<f32> = values.iter().map(|(x, _)| scaled(column, *x)).collect();
+        assert!(all.is_sorted());
+        assert_eq!(scaled(column, f32::MAX), all[1000]);
+        // An input of one value has no knots, and comes out as 0.
+        assert!(columns[1].knots.is_empty());
+        assert_eq!(scaled(&columns[1], 0.0), 0.0);
+    }
+
+    #[test]
+    fn centres_move_a_part_of_the_way_and_not_too_far() {
+        let values: Vec<(f32, bool)> = (0..101).map(|x| (x as f32, false)).collect();
+        let table = table(&values);
+        let rows: Vec<u32> = (0..101).collect();
+        for kind in [Scaling::Linear, Scaling::Ranks] {
+            let columns = fit(&table, &rows, &[1], kind, 8.0);
+            let mut inputs = Inputs { schema: String::new(), schema_hash: String::new(), columns };
+            // The median of these is 90, the centre 50, the range 50.
+            let high: Vec<u32> = (80..101).collect();
+            shift(&mut inputs, &table, &high, 0.5).unwrap();
+            let column = &inputs.columns[0];
+            assert_eq!(column.center, 70.0);
+            assert!(scaled(column, 70.0).abs() < 1e-6);
+            let (first, last) = (column.edges[0], column.edges[column.edges.len() - 1]);
+            assert!(first >= scaled(column, 80.0) && last <= scaled(column, 100.0), "of these rows");
+            inputs.columns[0].scale = 5.0;
+            shift(&mut inputs, &table, &high, 1.0).unwrap();
+            assert_eq!(inputs.columns[0].center, 75.0, "one range at most");
+        }
+    }
+
+    #[test]
     fn other_rows_are_not_looked_at() {
         let table = table(&[(1.0, false), (2.0, false), (900.0, false), (3.0, true)]);
         assert_eq!(fit(&table, &[0, 1, 3], &[1], Scaling::Linear, 5.0)[0].center, 2.0);

@@ -1,8 +1,6 @@
 //! Fifty kills: after the next start no line is torn, none is missing and none is there twice.
 
-use std::env;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
@@ -10,8 +8,7 @@ use std::time::Duration;
 use tapline_export::{Compression, FileRules, Fsync, RotatingFile, SinkMeter};
 
 use crate::folder::{all_text, at, files, text};
-
-const FOLDER: &str = "TAPLINE_SINK_TEST_FOLDER";
+use crate::killed_child;
 
 fn rules(folder: &Path) -> FileRules {
     FileRules {
@@ -33,7 +30,7 @@ fn line(number: u64) -> String {
 #[test]
 #[ignore = "the child of the test below"]
 fn child() {
-    let Some(folder) = env::var_os(FOLDER) else { return };
+    let Some(folder) = killed_child::folder() else { return };
     let folder = Path::new(&folder);
     let meter = SinkMeter::new();
     let mut sink = RotatingFile::open(rules(folder), b"", meter, at(0)).unwrap();
@@ -68,16 +65,8 @@ fn no_torn_line_after_fifty_kills() {
     let mut rows = 0;
     let mut repaired = 0;
     for kill in 0..50 {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["kill::child", "--exact", "--ignored", "--quiet"])
-            .env(FOLDER, folder.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
         // From before it has opened anything to well within writing.
-        thread::sleep(Duration::from_micros(dice.u64(1_000..60_000)));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        killed_child::kill("kill::child", folder.path(), Duration::from_micros(dice.u64(1_000..60_000)));
 
         let meter = SinkMeter::new();
         RotatingFile::open(rules(folder.path()), b"", meter.clone(), at(0)).unwrap().close(at(0));

@@ -13,6 +13,7 @@ mod alerts;
 mod eve_schema;
 mod files;
 mod kill;
+mod killed_child;
 mod small_disk;
 #[cfg(feature = "parquet")]
 mod tables;

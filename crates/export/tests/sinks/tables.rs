@@ -1,9 +1,7 @@
 //! Parquet: whole files or none, on disks that fill up and after kills.
 
-use std::env;
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +14,7 @@ use tapline_record::column::Kind;
 use tapline_record::{Cell, Column};
 
 use crate::folder::{at, files};
+use crate::killed_child;
 use crate::small_disk::SmallDisk;
 
 const COLUMNS: &[Column<u64>] = &[
@@ -109,8 +108,6 @@ fn a_full_disk_costs_the_file_that_was_written() {
     assert_eq!(meter.read().written_rows + meter.read().dropped_rows(), 120_100);
 }
 
-const FOLDER: &str = "TAPLINE_TABLE_TEST_FOLDER";
-
 fn child_rules(folder: &Path) -> FileRules {
     FileRules {
         keep_files: None,
@@ -125,7 +122,7 @@ fn child_rules(folder: &Path) -> FileRules {
 #[test]
 #[ignore = "the child of the test below"]
 fn child() {
-    let Some(folder) = env::var_os(FOLDER) else { return };
+    let Some(folder) = killed_child::folder() else { return };
     let mut sink = open(child_rules(Path::new(&folder)), &SinkMeter::new());
     for number in 0.. {
         sink.write_with(&number, &(), at(0));
@@ -142,15 +139,7 @@ fn a_kill_leaves_whole_files_and_one_that_is_set_aside() {
     let mut dice = fastrand::Rng::with_seed(11);
     let (mut before, mut set_aside) = (0, 0);
     for _ in 0..20 {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["tables::child", "--exact", "--ignored", "--quiet"])
-            .env(FOLDER, folder.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        thread::sleep(Duration::from_micros(dice.u64(1_000..60_000)));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        killed_child::kill("tables::child", folder.path(), Duration::from_micros(dice.u64(1_000..60_000)));
         let meter = SinkMeter::new();
         open(child_rules(folder.path()), &meter).close(at(0));
         set_aside += meter.read().leftovers;

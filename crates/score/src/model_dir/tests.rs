@@ -274,6 +274,21 @@ fn manifests_that_make_no_sense_are_refused() {
         (|m| m.inputs.columns[0].scale = 0.0, "scale is 0; it is finite and greater than 0"),
         (|m| m.inputs.columns[0].clip = f32::INFINITY, "clip is inf"),
         (|m| m.inputs.columns[0].clip = -1.0, "clip is -1"),
+        (|m| m.inputs.columns[0].knots = vec![0.0, 1.0], "2 knots with 0 marks"),
+        (
+            |m| (m.inputs.columns[0].knots, m.inputs.columns[0].marks) = (vec![0.0], vec![0.0]),
+            "1 knots with 1 marks; there are as many, none or 2 to 256",
+        ),
+        (
+            |m| (m.inputs.columns[0].knots, m.inputs.columns[0].marks) = (vec![0.0, 0.0], vec![0.0, 1.0]),
+            "knots are not finite or do not ascend",
+        ),
+        (
+            |m| {
+                (m.inputs.columns[0].knots, m.inputs.columns[0].marks) = (vec![0.0, 1.0], vec![0.0, f32::NAN])
+            },
+            "marks are not finite or do not ascend",
+        ),
         (|m| m.inputs.columns[0].edges[1] = 7.0, "edges do not ascend"),
         (|m| m.inputs.columns[0].edges[1] = f32::NAN, "an edge is NaN"),
         (
