@@ -166,7 +166,15 @@ pub(crate) struct FileArchive {
     /// Whether a file has been finished since the compressor looked.
     finished: Mutex<bool>,
     wake: Condvar,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for FileArchive {
+    fn drop(&mut self) {
+        // Closing is not enough: a child process that is just being started holds a copy until it runs its program, and the lock lives
+        // as long as the last copy. The kernel ends it with the last of them if this fails.
+        let _ = self.lock.unlock();
+    }
 }
 
 /// A file of an archive that is not the active one.
@@ -219,7 +227,7 @@ impl FileArchive {
             // Files that an earlier run finished may still wait for the compressor.
             finished: Mutex::new(true),
             wake: Condvar::new(),
-            _lock: lock,
+            lock,
         };
         let files = archive.files().map_err(|source| SinkError::open(&archive.rules.folder, source))?;
         archive.clear_leftovers(&files);
