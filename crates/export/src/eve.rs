@@ -406,7 +406,8 @@ const fn reason(reason: EndReason) -> &'static str {
     match reason {
         EndReason::Idle | EndReason::Active | EndReason::Fin | EndReason::Rst => "timeout",
         EndReason::Replaced => "tcp_reuse",
-        EndReason::Evicted => "forced",
+        // EVE knows no early records; the daemon writes none there.
+        EndReason::Evicted | EndReason::Partial => "forced",
         EndReason::EndOfInput => "shutdown",
     }
 }

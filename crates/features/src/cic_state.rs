@@ -27,7 +27,7 @@ pub struct CicTracker {
 }
 
 /// Everything that the columns of the CICFlowMeter schemas are computed from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CicState {
     pub(crate) version: CicVersion,
     /// Forward, backward.

@@ -137,7 +137,7 @@ pub const TAPLINE_1: &[Column<Flow>] = &[
         name: "end_reason",
         kind: Kind::Text,
         unit: "",
-        definition: "idle, active, fin, rst, replaced (new connection on the tuple), evicted, end_of_input",
+        definition: "idle, active, fin, rst, replaced (new connection on the tuple), evicted, end_of_input, or partial: an early record of a flow that goes on",
         cell: |f| Cell::Name(f.head.end_reason.name()),
     },
     Column {

@@ -11,6 +11,8 @@ pub struct TableCounters {
     pub flows_opened: u64,
     /// Flows evicted because the table was full; they are emitted.
     pub flows_evicted: u64,
+    /// Early records of flows that went on.
+    pub flows_partial: u64,
     /// Flows held now.
     pub flows_live: u64,
     /// The most flows held at once.
@@ -25,6 +27,7 @@ impl TableCounters {
         self.packets += other.packets;
         self.flows_opened += other.flows_opened;
         self.flows_evicted += other.flows_evicted;
+        self.flows_partial += other.flows_partial;
         self.flows_live += other.flows_live;
         self.flows_peak += other.flows_peak;
         for (sum, more) in self.non_flow.iter_mut().zip(other.non_flow) {

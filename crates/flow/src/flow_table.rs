@@ -151,6 +151,10 @@ impl<T: Tracker> FlowTable<T> {
         };
         match step {
             Step::Join(activity) => {
+                if self.gets_partial(id, packet) {
+                    self.record_partial(shard, id, packet);
+                }
+                let entry = self.slab.get_mut(id);
                 book(&self.tracker, &self.rules, entry, packet, direction, activity);
                 if entry.life.closing != closing {
                     let second = deadline_second(&self.rules, &entry.flow.head, &entry.life);
@@ -172,15 +176,22 @@ impl<T: Tracker> FlowTable<T> {
     /// Ends every flow whose deadline has passed at packet time `now`. CICFlowMeter's rules know no such thing. Time may
     /// fall back, when a clock was wrong; the wheel does not, and looks through the flows of its slot until time is there.
     pub fn tick(&mut self, now: Timestamp) {
+        self.tick_hurried(now, 0);
+    }
+
+    /// As [`tick`](Self::tick), but every flow ends `hurry_us` earlier than its timeouts say, to the second: room is
+    /// short.
+    pub fn tick_hurried(&mut self, now: Timestamp, hurry_us: i64) {
         let Rules::Tapline { timeouts, .. } = self.rules else { return };
+        let due = Timestamp::from_micros(now.micros.saturating_add(hurry_us));
         for shard in 0..self.shards.len() {
             // Slots of seconds gone by: whatever is in them is due, or its deadline has moved on. The latter wait until
             // the wheel stands at the present, for it may have years to go: captures are merged, clocks are set.
             while let Some((id, second)) = self.shards[shard].wheel.earliest() {
-                if second >= now.second() {
+                if second >= due.second() {
                     break;
                 }
-                if !self.end_if_due(shard, &timeouts, id, now) {
+                if !self.end_if_due(shard, &timeouts, id, due, now) {
                     self.shards[shard].wheel.disarm(&mut self.slab, id);
                     self.postponed.push(id);
                 }
@@ -195,7 +206,7 @@ impl<T: Tracker> FlowTable<T> {
             let mut following = self.shards[shard].wheel.first_in_current_slot();
             while let Some(id) = following {
                 following = self.slab.get(id).links.next();
-                self.end_if_due(shard, &timeouts, id, now);
+                self.end_if_due(shard, &timeouts, id, due, now);
             }
             let ticked_us = &mut self.shards[shard].ticked_us;
             *ticked_us = now.micros.max(*ticked_us);
@@ -279,15 +290,22 @@ impl<T: Tracker> FlowTable<T> {
     }
 
     /// Ends a flow whose deadline has passed; says whether it has.
-    fn end_if_due(&mut self, shard: usize, timeouts: &Timeouts, id: u32, now: Timestamp) -> bool {
+    fn end_if_due(
+        &mut self,
+        shard: usize,
+        timeouts: &Timeouts,
+        id: u32,
+        due: Timestamp,
+        now: Timestamp,
+    ) -> bool {
         let entry = self.slab.get(id);
         let deadline_us = lifetime_tapline::deadline_us(timeouts, &entry.flow.head, &entry.life);
-        let due = deadline_us <= now.micros;
-        if due {
+        let is_due = deadline_us <= due.micros;
+        if is_due {
             let reason = lifetime_tapline::quiet_reason(&entry.life);
-            self.end(shard, id, reason, deadline_us);
+            self.end(shard, id, reason, deadline_us.min(now.micros));
         }
-        due
+        is_due
     }
 
     /// When a flow's end was certain, in the unit of this table's [`SortKey`]s.
@@ -297,6 +315,26 @@ impl<T: Tracker> FlowTable<T> {
             Rules::Tapline { .. } => decided_us,
             Rules::Cic { .. } => packet.ordinal as i64,
         }
+    }
+
+    /// Whether a flow is to be recorded before `packet` joins it.
+    #[inline]
+    fn gets_partial(&mut self, id: u32, packet: &PacketRecord) -> bool {
+        let Rules::Tapline { timeouts, .. } = &self.rules else { return false };
+        let entry = self.slab.get_mut(id);
+        lifetime_tapline::becomes_partial(timeouts, &entry.flow.head, &mut entry.life, packet.ts)
+    }
+
+    /// Records a flow as it is, and lets it go on.
+    #[cold]
+    fn record_partial(&mut self, shard: usize, id: u32, packet: &PacketRecord) {
+        self.counters.flows_partial += 1;
+        let mut flow = self.slab.get(id).flow.clone();
+        flow.head.end_reason = EndReason::Partial;
+        let floor_us = self.shards[shard].ticked_us.saturating_add(1);
+        let order = SortKey::of(self.decided(packet.ts.micros, packet).max(floor_us), &flow.head);
+        let id = self.slab.insert(Entry { links: Links::unarmed(), life: Lifetime::default(), flow });
+        self.shards[shard].ended.push(Ended { order, id });
     }
 
     fn open_fresh(
@@ -364,7 +402,7 @@ impl<T: Tracker> FlowTable<T> {
         let continues = Some((&old_head, &mut self.slab.get_mut(id).flow.state));
         let state = self.tracker.open(Opening { head: &head, packet, direction, continues });
         let life = match self.rules {
-            Rules::Tapline { .. } => old_life,
+            Rules::Tapline { .. } => Lifetime { partials: 0, ..old_life },
             Rules::Cic { .. } => Lifetime::default(),
         };
         self.end(shard, id, reason, decided);

@@ -156,7 +156,7 @@ fn rules(input: &mut Input<'_>) -> Rules {
     let cic = |version| Rules::Cic { version, flow_timeout_us: idle_us };
     match choice % 5 {
         0 | 1 => Rules::Tapline {
-            timeouts: Timeouts { idle_us, active_us, tcp_linger_us },
+            timeouts: Timeouts { idle_us, active_us, tcp_linger_us, ..Timeouts::default() },
             vlan_in_key: choice % 5 == 1,
         },
         2 => cic(CicVersion::V2018),

@@ -34,16 +34,27 @@ pub struct Timeouts {
     pub active_us: i64,
     /// A closed or reset TCP flow waits this long for stragglers: last ACKs, retransmissions, RST storms.
     pub tcp_linger_us: i64,
+    /// Ages, rising, at which a flow that goes on is recorded as it was before; [`Timeouts::NEVER`] fills the rest.
+    pub partial_us: [i64; Timeouts::PARTIALS_MAX],
 }
 
 impl Timeouts {
     /// One hour: offsets within a flow then fit 32 bits, and sums of squared gaps fit 64.
     pub const ACTIVE_MAX_US: i64 = 3_600_000_000;
+    /// The most early records of a flow.
+    pub const PARTIALS_MAX: usize = 8;
+    /// An age that no flow reaches.
+    pub const NEVER: i64 = i64::MAX;
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { idle_us: 120_000_000, active_us: 1_800_000_000, tcp_linger_us: 5_000_000 }
+        Self {
+            idle_us: 120_000_000,
+            active_us: 1_800_000_000,
+            tcp_linger_us: 5_000_000,
+            partial_us: [Self::NEVER; Self::PARTIALS_MAX],
+        }
     }
 }
 
@@ -59,6 +70,8 @@ pub struct Lifetime {
     pub fin_seen: u8,
     /// How far the flow has closed.
     pub closing: Closing,
+    /// Ages of early records that lie behind.
+    pub partials: u8,
 }
 
 /// TCP end states.

@@ -9,7 +9,7 @@
 //!
 //! A packet that arrives out of order never makes time run backwards: gaps are clamped at zero.
 
-use tapline_record::{Activity, Direction, EndReason, FlowHead, PacketRecord, protocol, tcp_flag};
+use tapline_record::{Activity, Direction, EndReason, FlowHead, PacketRecord, Timestamp, protocol, tcp_flag};
 
 use crate::lifetime::{Closing, Lifetime, Next, Step, Timeouts};
 
@@ -41,6 +41,22 @@ pub fn step(
         note_flags(life, packet, direction);
     }
     Step::Join(Activity::Counted)
+}
+
+/// Whether the flow gets an early record before the packet that joins it at `ts`: it has reached the next of its ages. Of
+/// several ages reached at once there is one record: nothing lies between them.
+#[must_use]
+#[inline]
+pub fn becomes_partial(timeouts: &Timeouts, head: &FlowHead, life: &mut Lifetime, ts: Timestamp) -> bool {
+    let age_us = ts.micros_since(head.start);
+    let next = |life: &Lifetime| timeouts.partial_us.get(usize::from(life.partials)).copied();
+    let due = next(life).is_some_and(|due_us| age_us >= due_us);
+    if due {
+        while next(life).is_some_and(|due_us| age_us >= due_us) {
+            life.partials += 1;
+        }
+    }
+    due
 }
 
 /// Takes in the flags of a packet that is booked in the flow; call for the first packet too.

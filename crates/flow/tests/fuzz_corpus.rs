@@ -8,7 +8,8 @@ mod replay;
 mod tests {
     use tapline_flow::{FlowTable, HashSeed, Rules, Timeouts};
     use tapline_record::{
-        Activity, Direction, FlowHead, Opening, PacketRecord, Timestamp, Tracker, TunnelKind, protocol,
+        Activity, Direction, EndReason, FlowHead, Opening, PacketRecord, Timestamp, Tracker, TunnelKind,
+        protocol,
     };
 
     use crate::replay::{self, Random};
@@ -30,6 +31,75 @@ mod tests {
             table.tick(ts);
         }
         assert_eq!(table.live_flows(), 1);
+    }
+
+    fn ended(table: &mut FlowTable<Nothing>) -> Vec<(EndReason, u32, i64)> {
+        let mut ended = Vec::new();
+        let drained = table.drain(|flow| {
+            let head = &flow.record().head;
+            ended.push((head.end_reason, head.packets, head.last.micros));
+            Ok::<(), ()>(())
+        });
+        drained.unwrap();
+        ended
+    }
+
+    /// An early record holds what came before its age; ages that pass in silence make one, and the last record has all.
+    #[test]
+    fn a_flow_that_goes_on_is_recorded_at_its_ages() {
+        let mut timeouts = Timeouts { active_us: 100_000_000, ..Timeouts::default() };
+        timeouts.partial_us[..3].copy_from_slice(&[1_000_000, 10_000_000, 60_000_000]);
+        let rules = Rules::Tapline { timeouts, vlan_in_key: false };
+        let mut table = FlowTable::new(rules, Nothing, 1, 16, HashSeed(1, 2), |_, _| {});
+        let mut push = |at_us: i64| table.push(0, &udp(Timestamp::from_micros(at_us), at_us as u64));
+        for at_us in [0, 999_999, 1_000_000, 1_500_000, 61_000_000, 62_000_000, 101_000_000, 102_500_000] {
+            push(at_us);
+        }
+        table.finish();
+        let partial = EndReason::Partial;
+        assert_eq!(
+            ended(&mut table),
+            [
+                (partial, 2, 999_999),
+                (partial, 4, 1_500_000),
+                (EndReason::Active, 6, 62_000_000),
+                // The flow that goes on after the cut has ages of its own.
+                (partial, 1, 101_000_000),
+                (EndReason::EndOfInput, 2, 102_500_000),
+            ]
+        );
+        let counters = table.counters();
+        assert_eq!((counters.packets, counters.flows_opened, counters.flows_partial), (8, 2, 3));
+    }
+
+    /// In a hurry flows end as if their timeout were shorter; afterwards they live as long as ever.
+    #[test]
+    fn flows_end_earlier_in_a_hurry() {
+        let second = |second: i64| Timestamp::from_micros(second * 1_000_000);
+        let rules = Rules::Tapline { timeouts: Timeouts::default(), vlan_in_key: false };
+        let mut table = FlowTable::new(rules, Nothing, 1, 1_000, HashSeed(1, 2), |_, _| {});
+        for port in 0..100_u16 {
+            table.push(0, &PacketRecord { src_port: 1_000 + port, ..udp(second(i64::from(port)), 0) });
+        }
+        // The first twenty are refreshed: their places in the wheel are those of their first packets.
+        for port in 0..20_u16 {
+            table.push(0, &PacketRecord { src_port: 1_000 + port, ..udp(second(95), 0) });
+        }
+        table.tick(second(100));
+        assert_eq!(ended(&mut table).len(), 0);
+        // 110 s less than 120 s: what has been quiet for 10 s ends.
+        table.tick_hurried(second(100), 110_000_000);
+        let flows = ended(&mut table);
+        assert_eq!(flows.len(), 70, "those of seconds 20 to 89");
+        assert!(
+            flows.iter().all(|flow| flow.0 == EndReason::Idle && (20..=89).contains(&(flow.2 / 1_000_000)))
+        );
+        table.tick(second(210));
+        assert_eq!(ended(&mut table).len(), 1, "that of second 90");
+        table.tick(second(212));
+        assert_eq!(ended(&mut table).len(), 2, "those of seconds 91 and 92");
+        table.tick(second(300));
+        assert_eq!((ended(&mut table).len(), table.live_flows()), (27, 0));
     }
 
     #[derive(Debug)]

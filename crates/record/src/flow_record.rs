@@ -56,12 +56,22 @@ pub enum EndReason {
     Evicted,
     /// The input ended.
     EndOfInput,
+    /// It has not: an early record of a flow that goes on.
+    Partial,
 }
 
 impl EndReason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 7] =
-        [Self::Idle, Self::Active, Self::Fin, Self::Rst, Self::Replaced, Self::Evicted, Self::EndOfInput];
+    pub const ALL: [Self; 8] = [
+        Self::Idle,
+        Self::Active,
+        Self::Fin,
+        Self::Rst,
+        Self::Replaced,
+        Self::Evicted,
+        Self::EndOfInput,
+        Self::Partial,
+    ];
 
     /// The name in rows and counters.
     #[must_use]
@@ -74,6 +84,7 @@ impl EndReason {
             Self::Replaced => "replaced",
             Self::Evicted => "evicted",
             Self::EndOfInput => "end_of_input",
+            Self::Partial => "partial",
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::{Direction, FlowHead, PacketRecord};
 
 /// Makes and updates the feature state of flows.
 pub trait Tracker {
-    /// What is kept per flow. Constant size under Tapline's schema.
-    type State;
+    /// What is kept per flow. Constant size under Tapline's schema. Cloned for early records of flows that go on.
+    type State: Clone;
 
     /// The state of a flow after its first packet.
     fn open(&self, opening: Opening<'_, Self::State>) -> Self::State;
