@@ -6,9 +6,13 @@ use std::process::Command;
 const PICTURE: &[(&str, &[&str])] = &[
     (
         "tapline",
-        &["capture", "dataset", "export", "features", "flow", "label", "packet", "record", "score", "train"],
+        &[
+            "capture", "control", "dataset", "export", "features", "flow", "label", "packet", "record",
+            "score", "train",
+        ],
     ),
     ("tapline-capture", &["record"]),
+    ("tapline-control", &[]),
     ("tapline-dataset", &["label", "record"]),
     ("tapline-export", &["record"]),
     ("tapline-features", &["record"]),
