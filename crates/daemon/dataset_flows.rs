@@ -17,7 +17,7 @@ use tapline_record::{FlowHead, FlowKey, FlowRecord, Timestamp};
 use crate::exit::{Code, Failure};
 use crate::flow_worker::{FlowWorker, Tables};
 use crate::progress::Progress;
-use crate::reader::{Reader, Routed};
+use crate::reader::{Intake, Reader, Routed, SHARD_SEED};
 use crate::replay;
 
 /// A flow with the features of schema `tapline-1`.
@@ -61,7 +61,8 @@ pub(crate) fn flows_of(
 ) -> Result<Read, Failure> {
     let set = CaptureSet::open(captures, &ReadOptions::default()).map_err(replay::of_capture)?;
     let decoder = Decoder::new(DecodeOptions::default());
-    let mut reader = Reader::new(set, None, None, decoder, rules().key_rules(), Progress::new(None, true));
+    let intake = Intake::new(None, None, decoder, rules().key_rules(), SHARD_SEED);
+    let mut reader = Reader::new(set, intake, Progress::new(None, true));
     let tables = Tables { rules: rules(), flows_max: LIVE_FLOWS_MAX, seed: replay::random_seed() };
     let mut worker = FlowWorker::new(0, 1, tables, TaplineTracker);
     let seed = [tables.seed.0, tables.seed.1];

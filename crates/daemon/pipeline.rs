@@ -21,12 +21,12 @@ use tapline_record::{FlowRecord, PacketRecord, Timestamp, Tracker};
 use crate::exporter::Exported;
 use crate::flow_worker::{FlowWorker, Tables, WorkerReport};
 use crate::reader::{Reader, Routed};
-use crate::ring::{Abandoned, Receiver, Sender, ring};
+use crate::ring::{Abandoned, CAPACITY, Receiver, Sender, ring};
 
 /// Packets per batch: 24 kB, so that a batch is still in the cache of the core that filled it when it is read.
 const PACKETS_PER_BATCH: usize = 256;
 /// Flows per batch.
-const FLOWS_PER_BATCH: usize = 32;
+pub(crate) const FLOWS_PER_BATCH: usize = 32;
 
 /// What becomes of ended flows.
 pub(crate) trait Stage<S>: Send {
@@ -35,6 +35,11 @@ pub(crate) trait Stage<S>: Send {
 
     /// The next flow in the order of rows.
     fn flow(&mut self, order: SortKey, flow: &FlowRecord<S>) -> anyhow::Result<()>;
+
+    /// How full the way to this stage is, said once an epoch: a stage that can leave work undone may begin to.
+    fn pressed(&mut self, filled_percent: u8) {
+        let _ = filled_percent;
+    }
 
     /// All flows that were decided by packet time `now` have come.
     fn tick(&mut self, now: Timestamp) -> anyhow::Result<()>;
@@ -99,7 +104,7 @@ where
     L: Stage<T::State>,
 {
     thread::scope(|scope| {
-        let (mut flows, flows_out) = ring();
+        let (mut flows, flows_out) = ring(CAPACITY);
         let last = start_last(scope, last, vec![Stream::new(flows_out)])?;
 
         let mut worker = FlowWorker::new(0, 1, tables, tracker);
@@ -145,9 +150,9 @@ where
         let mut from_workers = Vec::new();
         let mut threads = Vec::new();
         for index in 0..workers {
-            let (packets_in, packets_out) = ring();
-            let (flows_in, flows_out) = ring();
-            to_workers.push(Lane { sender: packets_in, batch: PacketBatch::default() });
+            let (packets_in, packets_out) = ring(CAPACITY);
+            let (flows_in, flows_out) = ring(CAPACITY);
+            to_workers.push(Lane::new(packets_in, WhenFull::Wait));
             from_workers.push(Stream::new(flows_out));
             let worker = FlowWorker::new(index, workers, tables, tracker);
             let thread = thread::Builder::new()
@@ -185,21 +190,33 @@ where
 
 /// Packets of one worker, and the tick that follows them.
 #[derive(Default)]
-struct PacketBatch {
-    packets: Vec<PacketRecord>,
-    shards: Vec<u8>,
-    then: Option<Then>,
+pub(crate) struct PacketBatch {
+    pub(crate) packets: Vec<PacketRecord>,
+    pub(crate) shards: Vec<u8>,
+    pub(crate) then: Option<Then>,
 }
 
-#[derive(Clone, Copy)]
-enum Then {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Then {
     Tick(Timestamp),
     Finish,
 }
 
-struct Lane {
+/// What a reader does when a worker cannot follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    /// Captures can wait.
+    Wait,
+    /// A wire does not: packets are dropped by the batch, and counted. Ticks never are.
+    DropNewest,
+}
+
+/// A reader's way to a worker.
+pub(crate) struct Lane {
     sender: Sender<PacketBatch>,
     batch: PacketBatch,
+    when_full: WhenFull,
+    dropped: u64,
 }
 
 enum Read {
@@ -227,20 +244,45 @@ fn drive_reader(reader: &mut Reader, mut lanes: Vec<Lane>) -> anyhow::Result<Rea
 }
 
 impl Lane {
+    pub(crate) fn new(sender: Sender<PacketBatch>, when_full: WhenFull) -> Self {
+        Self { sender, batch: PacketBatch::default(), when_full, dropped: 0 }
+    }
+
+    /// Packets that found no room.
+    pub(crate) const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
     #[inline]
-    fn push(&mut self, packet: PacketRecord, shard: u8) -> Result<(), Abandoned> {
+    pub(crate) fn push(&mut self, packet: PacketRecord, shard: u8) -> Result<(), Abandoned> {
         self.batch.packets.push(packet);
         self.batch.shards.push(shard);
         if self.batch.packets.len() < PACKETS_PER_BATCH {
             return Ok(());
         }
-        self.batch.then = None;
-        self.sender.send(&mut self.batch)
+        self.send()
     }
 
-    fn close(&mut self, then: Then) -> Result<(), Abandoned> {
+    /// Sends what is at hand, and what follows it. [`Then::Finish`] waits for room whatever the rule is.
+    pub(crate) fn close(&mut self, then: Then) -> Result<(), Abandoned> {
         self.batch.then = Some(then);
-        self.sender.send(&mut self.batch)
+        match then {
+            Then::Tick(_) => self.send(),
+            Then::Finish => self.sender.send(&mut self.batch),
+        }
+    }
+
+    fn send(&mut self) -> Result<(), Abandoned> {
+        if self.when_full == WhenFull::Wait {
+            return self.sender.send(&mut self.batch);
+        }
+        if !self.sender.offer(&mut self.batch)? {
+            // The tick, if there is one, goes with the next batch; a later one says all that it says.
+            self.dropped += self.batch.packets.len() as u64;
+            self.batch.packets.clear();
+            self.batch.shards.clear();
+        }
+        Ok(())
     }
 }
 
@@ -273,70 +315,82 @@ fn drive_worker<T: Tracker + Copy>(
 }
 
 /// Sends what has ended since the last tick, and that packet time is `now`; `None` at the end.
-fn send_epoch<T: Tracker + Copy>(
+pub(crate) fn send_epoch<T: Tracker + Copy>(
     worker: &mut FlowWorker<T>,
     ended: &mut FlowBatch<T::State>,
     flows: &mut Sender<FlowBatch<T::State>>,
     now: Option<Timestamp>,
 ) -> Result<(), Abandoned> {
+    let epoch = now.map_or(Epoch::End, Epoch::Until);
+    ended.epoch = epoch;
     worker.drain(|flow| {
         ended.flows.push((flow.order(), flow.take()));
-        if ended.flows.len() == FLOWS_PER_BATCH { flows.send(ended) } else { Ok(()) }
+        if ended.flows.len() < FLOWS_PER_BATCH {
+            return Ok(());
+        }
+        flows.send(ended)?;
+        ended.epoch = epoch;
+        Ok(())
     })?;
     ended.epoch_ends = true;
-    ended.now = now;
     flows.send(ended)
 }
 
+/// What lies between two ticks, named by the time at its end. Later ones are greater, unless the clock was set back; then it
+/// was for all workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Epoch {
+    Until(Timestamp),
+    /// Up to the end of the input.
+    End,
+}
+
 /// Ended flows of one worker in the order of rows.
-struct FlowBatch<S> {
+pub(crate) struct FlowBatch<S> {
     flows: Vec<(SortKey, FlowRecord<S>)>,
+    epoch: Epoch,
     epoch_ends: bool,
-    /// Packet time at the end of the epoch; none at the end of the input.
-    now: Option<Timestamp>,
 }
 
 impl<S> Default for FlowBatch<S> {
     fn default() -> Self {
-        Self { flows: Vec::with_capacity(FLOWS_PER_BATCH), epoch_ends: false, now: None }
+        Self { flows: Vec::with_capacity(FLOWS_PER_BATCH), epoch: Epoch::End, epoch_ends: false }
     }
 }
 
 /// One worker's flows as the merge sees them.
-struct Stream<S> {
+pub(crate) struct Stream<S> {
     receiver: Receiver<FlowBatch<S>>,
     batch: FlowBatch<S>,
     next: usize,
-    open: bool,
 }
 
 impl<S> Stream<S> {
-    fn new(receiver: Receiver<FlowBatch<S>>) -> Self {
-        Self { receiver, batch: FlowBatch::default(), next: 0, open: true }
+    pub(crate) fn new(receiver: Receiver<FlowBatch<S>>) -> Self {
+        Self { receiver, batch: FlowBatch::default(), next: 0 }
     }
 
-    /// The next flow of this epoch, waiting for it; `None` when the epoch, or everything, is over.
-    fn head(&mut self) -> Option<SortKey> {
-        while self.next == self.batch.flows.len() && !self.batch.epoch_ends && self.open {
-            match self.receiver.receive() {
-                Some(batch) => {
-                    let mut emptied = std::mem::replace(&mut self.batch, batch);
-                    emptied.flows.clear();
-                    emptied.epoch_ends = false;
-                    emptied.now = None;
-                    self.receiver.give_back(emptied);
-                    self.next = 0;
-                }
-                None => self.open = false,
-            }
+    /// The epoch that comes next, waiting for it; `None` when all is over.
+    fn epoch(&mut self) -> Option<Epoch> {
+        while self.next == self.batch.flows.len() && !self.batch.epoch_ends {
+            let batch = self.receiver.receive()?;
+            let mut emptied = std::mem::replace(&mut self.batch, batch);
+            emptied.flows.clear();
+            self.receiver.give_back(emptied);
+            self.next = 0;
         }
+        Some(self.batch.epoch)
+    }
+
+    /// The next flow of the epoch, waiting for it; `None` when that is over or not this stream's next.
+    fn head(&mut self, epoch: Epoch) -> Option<SortKey> {
+        (self.epoch()? == epoch).then_some(())?;
         self.batch.flows.get(self.next).map(|(order, _)| *order)
     }
 
-    /// Leaves the epoch behind; packet time at its end.
-    fn begin_epoch(&mut self) -> Option<Timestamp> {
-        self.batch.epoch_ends = false;
-        self.batch.now.take()
+    /// Leaves the epoch behind.
+    fn end(&mut self, epoch: Epoch) {
+        self.batch.epoch_ends &= self.batch.epoch != epoch;
     }
 }
 
@@ -356,18 +410,26 @@ where
         .context("starting the last stage")
 }
 
-fn drive_last<S, L: Stage<S>>(mut last: L, mut streams: Vec<Stream<S>>) -> anyhow::Result<Exported> {
-    while streams.iter().any(|stream| stream.open) {
-        let mut heads: Vec<Option<SortKey>> = streams.iter_mut().map(Stream::head).collect();
+/// Merges the streams, epoch by epoch. A stream that has nothing of the earliest epoch waits with what it has.
+pub(crate) fn drive_last<S, L: Stage<S>>(
+    mut last: L,
+    mut streams: Vec<Stream<S>>,
+) -> anyhow::Result<Exported> {
+    let mut heads: Vec<Option<SortKey>> = Vec::with_capacity(streams.len());
+    while let Some(epoch) = streams.iter_mut().filter_map(Stream::epoch).min() {
+        last.pressed(streams.iter().map(|stream| stream.receiver.filled_percent()).max().unwrap_or(0));
+        heads.clear();
+        heads.extend(streams.iter_mut().map(|stream| stream.head(epoch)));
         while let Some((index, order)) = earliest(&heads) {
             let stream = &mut streams[index];
             last.flow(order, &stream.batch.flows[stream.next].1)?;
             stream.next += 1;
-            heads[index] = stream.head();
+            heads[index] = stream.head(epoch);
         }
-        // Every stream gets the same ticks, so they all say the same.
-        let now = streams.iter_mut().filter_map(Stream::begin_epoch).max();
-        now.map_or(Ok(()), |now| last.tick(now))?;
+        streams.iter_mut().for_each(|stream| stream.end(epoch));
+        if let Epoch::Until(now) = epoch {
+            last.tick(now)?;
+        }
     }
     last.close()
 }

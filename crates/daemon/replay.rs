@@ -25,7 +25,7 @@ use crate::model::Model;
 use crate::output::{self, Target};
 use crate::pipeline::{self, Stage};
 use crate::progress::Progress;
-use crate::reader::Reader;
+use crate::reader::{Intake, Reader, SHARD_SEED};
 use crate::row_tail::{RowTail, tail_columns};
 use crate::scoring::Scoring;
 use crate::summary;
@@ -102,7 +102,8 @@ where
         let HashSeed(key_0, key_1) = random_seed();
         DuplicateWindow::new(window_us, (key_0, key_1))
     });
-    let mut reader = Reader::new(captures, filter, duplicates, decoder, rules.key_rules(), progress);
+    let intake = Intake::new(filter, duplicates, decoder, rules.key_rules(), SHARD_SEED);
+    let mut reader = Reader::new(captures, intake, progress);
     let tables = Tables { rules, flows_max: args.max_flows as usize, seed: random_seed() };
     let last = last(Exporter::new(rows, labeller))?;
     let (tables, mut exported) =

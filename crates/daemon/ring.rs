@@ -1,16 +1,21 @@
 //! The hand-off between two threads: an rtrb ring of batches, and a second one that brings empty batches back, so that
 //! the steady state allocates nothing.
 //!
-//! A full ring makes the sender wait: for replay, loss is never the better choice. An abandoned ring is the signal to
+//! What a full ring means is the sender's decision: [`Sender::send`] waits, for replay, where loss is never the better choice;
+//! [`Sender::offer`] waits for a moment and then says no, for a wire that does not wait. An abandoned ring is the signal to
 //! stop, in both directions.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
-/// Batches under way in one ring.
-const CAPACITY: usize = 32;
+/// Batches under way in one ring, where the sender waits.
+pub(crate) const CAPACITY: usize = 32;
+
+/// How long [`Sender::offer`] waits for room: pauses of the other thread shorter than this cost nothing, for meanwhile the
+/// kernel's buffer takes what comes.
+const GRACE: Duration = Duration::from_millis(20);
 
 /// The other side has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +24,8 @@ pub(crate) struct Abandoned;
 pub(crate) struct Sender<B> {
     full: Producer<B>,
     empty: Consumer<B>,
+    /// The last batch offered found no room: the other side is not waited for before it moves again.
+    stuck: bool,
 }
 
 pub(crate) struct Receiver<B> {
@@ -26,12 +33,12 @@ pub(crate) struct Receiver<B> {
     empty: Producer<B>,
 }
 
-/// A ring of batches.
-pub(crate) fn ring<B>() -> (Sender<B>, Receiver<B>) {
-    let (full_in, full_out) = RingBuffer::new(CAPACITY);
+/// A ring of at most `capacity` batches.
+pub(crate) fn ring<B>(capacity: usize) -> (Sender<B>, Receiver<B>) {
+    let (full_in, full_out) = RingBuffer::new(capacity);
     // One more than can be under way, so that returning a batch never fails.
-    let (empty_in, empty_out) = RingBuffer::new(CAPACITY + 2);
-    (Sender { full: full_in, empty: empty_out }, Receiver { full: full_out, empty: empty_in })
+    let (empty_in, empty_out) = RingBuffer::new(capacity + 2);
+    (Sender { full: full_in, empty: empty_out, stuck: false }, Receiver { full: full_out, empty: empty_in })
 }
 
 impl<B: Default> Sender<B> {
@@ -51,9 +58,45 @@ impl<B: Default> Sender<B> {
             patience.wait();
         }
     }
+
+    /// Sends a batch if there is room within a moment, and says whether it did; if so, an empty one is in its place. A ring that
+    /// was full for so long is not waited for again until it has room.
+    pub(crate) fn offer(&mut self, batch: &mut B) -> Result<bool, Abandoned> {
+        let mut patience = Patience::default();
+        let mut since = None;
+        while self.full.is_full() {
+            if self.full.is_abandoned() {
+                return Err(Abandoned);
+            }
+            let began = *since.get_or_insert_with(Instant::now);
+            if self.stuck || began.elapsed() >= GRACE {
+                self.stuck = true;
+                return Ok(false);
+            }
+            patience.wait();
+        }
+        self.stuck = false;
+        self.send(batch).map(|()| true)
+    }
 }
 
 impl<B> Receiver<B> {
+    /// The next batch, if there is one.
+    pub(crate) fn try_receive(&mut self) -> Option<B> {
+        self.full.pop().ok()
+    }
+
+    /// Whether nothing will come any more.
+    pub(crate) fn is_over(&self) -> bool {
+        // In this order: the last push may come between the two looks.
+        self.full.is_abandoned() && self.full.is_empty()
+    }
+
+    /// How full the ring is.
+    pub(crate) fn filled_percent(&self) -> u8 {
+        (self.full.slots() * 100 / self.full.buffer().capacity()) as u8
+    }
+
     /// The next batch, waiting for it; `None` once the sender has gone and nothing is left.
     pub(crate) fn receive(&mut self) -> Option<B> {
         let mut patience = Patience::default();
@@ -78,17 +121,19 @@ impl<B> Receiver<B> {
 
 /// How to wait: first in the hope that it is short, then without burning the processor.
 #[derive(Default)]
-struct Patience {
+pub(crate) struct Patience {
     rounds: u32,
 }
 
 impl Patience {
-    fn wait(&mut self) {
-        self.rounds += 1;
+    pub(crate) fn wait(&mut self) {
+        self.rounds = self.rounds.saturating_add(1);
         match self.rounds {
             0..=16 => std::hint::spin_loop(),
             17..=20 => thread::yield_now(),
-            _ => thread::sleep(Duration::from_micros(50)),
+            21..=120 => thread::sleep(Duration::from_micros(50)),
+            // Nothing for milliseconds: what comes then can wait for one.
+            _ => thread::sleep(Duration::from_millis(1)),
         }
     }
 }
@@ -99,7 +144,7 @@ mod tests {
 
     #[test]
     fn batches_arrive_in_order_and_come_back() {
-        let (mut sender, mut receiver) = ring::<Vec<u32>>();
+        let (mut sender, mut receiver) = ring::<Vec<u32>>(CAPACITY);
         let total = thread::scope(|scope| {
             scope.spawn(move || {
                 let mut batch = Vec::new();
@@ -121,8 +166,26 @@ mod tests {
     }
 
     #[test]
+    fn an_offer_is_refused_while_there_is_no_room() {
+        let (mut sender, mut receiver) = ring::<Vec<u32>>(2);
+        for n in 0..2 {
+            assert_eq!(sender.offer(&mut vec![n]), Ok(true));
+        }
+        assert_eq!(receiver.filled_percent(), 100);
+        let mut batch = vec![2];
+        assert_eq!(sender.offer(&mut batch), Ok(false));
+        assert_eq!(batch, [2], "what was refused is still the sender's");
+        assert_eq!(receiver.try_receive(), Some(vec![0]));
+        assert_eq!(sender.offer(&mut batch), Ok(true));
+        drop(sender);
+        assert!(!receiver.is_over());
+        assert_eq!([receiver.try_receive(), receiver.try_receive()], [Some(vec![1]), Some(vec![2])]);
+        assert!(receiver.is_over());
+    }
+
+    #[test]
     fn a_receiver_that_left_stops_the_sender() {
-        let (mut sender, receiver) = ring::<Vec<u32>>();
+        let (mut sender, receiver) = ring::<Vec<u32>>(1);
         drop(receiver);
         assert_eq!(sender.send(&mut vec![1]), Err(Abandoned));
     }

@@ -53,7 +53,7 @@ pub struct CicState {
 }
 
 /// One direction of a flow.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Side {
     pub(crate) payload: SummaryStatistics,
     pub(crate) gap: SummaryStatistics,
@@ -70,7 +70,7 @@ pub(crate) struct Side {
 }
 
 /// What makes two TCP packets the same to cic-gints: sender, sequence, acknowledgement, payload size, window.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Segment([u8; 16], u32, u32, u32, u16);
 
 impl Tracker for CicTracker {
