@@ -6,11 +6,13 @@ use std::process::Command;
 const PICTURE: &[(&str, &[&str])] = &[
     (
         "tapline",
+        // "blast" for its tests.
         &[
-            "capture", "control", "dataset", "export", "features", "flow", "label", "packet", "record",
+            "blast", "capture", "control", "dataset", "export", "features", "flow", "label", "packet", "record",
             "score", "train",
         ],
     ),
+    ("tapline-blast", &[]),
     ("tapline-capture", &["record"]),
     ("tapline-control", &[]),
     ("tapline-dataset", &["label", "record"]),
