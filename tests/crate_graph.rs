@@ -8,8 +8,8 @@ const PICTURE: &[(&str, &[&str])] = &[
         "tapline",
         // "blast" for its tests.
         &[
-            "blast", "capture", "control", "dataset", "export", "features", "flow", "label", "packet", "record",
-            "score", "train",
+            "blast", "capture", "control", "dataset", "export", "features", "flow", "label", "packet",
+            "record", "score", "train",
         ],
     ),
     ("tapline-blast", &[]),

@@ -1,7 +1,7 @@
 //! Alerts: incidents that somebody should look at, as lines of JSON and as a table.
 //!
 //! In: what is told about an incident, in the order of packet time. Out: `--alerts`, one whole line per event, written at
-//! once; and an [`AlertSummary`] for standard error.
+//! once, or an [`AlertPost`] that passes it on; and an [`AlertSummary`] for standard error.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -30,13 +30,42 @@ const PRINTED_MAX: usize = 20;
 
 /// Writes alerts, and remembers them for the summary.
 pub(crate) struct Alerts {
-    out: Option<(PathBuf, Box<dyn Write + Send>)>,
+    out: AlertOut,
     line: Vec<u8>,
     failed: Option<io::Error>,
     model: String,
     /// Name and ATT&CK technique of each class.
     classes: Vec<(String, Option<String>)>,
     summary: AlertSummary,
+}
+
+/// Where alerts go.
+pub(crate) enum AlertOut {
+    /// Nowhere: the summary counts them.
+    None,
+    /// To a file, whose failure ends the run.
+    File(PathBuf, Box<dyn Write + Send>),
+    /// To somebody who does not fail.
+    Post(Box<dyn AlertPost>),
+}
+
+/// Takes alerts.
+pub(crate) trait AlertPost: Send {
+    /// Something happened to an alert.
+    fn post(&mut self, told: &Told<'_>);
+}
+
+/// What happened to an alert.
+pub(crate) struct Told<'a> {
+    pub(crate) event: Event,
+    pub(crate) incident: &'a Incident<FlowHead, Why>,
+    pub(crate) class: &'a str,
+    pub(crate) attack_id: Option<&'a str>,
+    pub(crate) model: &'a str,
+    /// When it was certain.
+    pub(crate) now_us: i64,
+    /// All of it as a line of JSON, ended.
+    pub(crate) line: &'a [u8],
 }
 
 /// What the summary says about alerts.
@@ -157,28 +186,50 @@ impl Alerts {
     ///
     /// If the file cannot be created.
     pub(crate) fn open(manifest: &Manifest, path: Option<&Path>) -> Result<Self, Failure> {
-        let out = path.map(|path| -> Result<_, Failure> {
-            let out: Box<dyn Write + Send> = if path == Path::new("-") {
-                Box::new(io::stdout())
-            } else {
-                Box::new(File::create(path).map_err(|error| {
+        let out = match path {
+            None => AlertOut::None,
+            Some(path) if path == Path::new("-") => AlertOut::File(path.to_owned(), Box::new(io::stdout())),
+            Some(path) => {
+                let file = File::create(path).map_err(|error| {
                     Failure::new(
                         Code::CantCreate,
                         anyhow::Error::new(error).context(format!("creating alerts {}", path.display())),
                     )
-                })?)
-            };
-            Ok((path.to_owned(), out))
-        });
-        let attack_id = |class: &String| manifest.attack_ids.get(class).cloned();
-        Ok(Self {
-            out: out.transpose()?,
+                })?;
+                AlertOut::File(path.to_owned(), Box::new(file))
+            }
+        };
+        let mut alerts = Self {
+            out,
             line: Vec::new(),
             failed: None,
-            model: manifest.id.clone(),
-            classes: manifest.classes.iter().map(|class| (class.clone(), attack_id(class))).collect(),
+            model: String::new(),
+            classes: Vec::new(),
             summary: AlertSummary::default(),
-        })
+        };
+        alerts.speak_for(manifest);
+        Ok(alerts)
+    }
+
+    /// Alerts of this model, to somebody who does not fail.
+    pub(crate) fn post(manifest: &Manifest, post: Box<dyn AlertPost>) -> Self {
+        let mut alerts = Self {
+            out: AlertOut::Post(post),
+            line: Vec::new(),
+            failed: None,
+            model: String::new(),
+            classes: Vec::new(),
+            summary: AlertSummary::default(),
+        };
+        alerts.speak_for(manifest);
+        alerts
+    }
+
+    /// From now on alerts are those of this model.
+    pub(crate) fn speak_for(&mut self, manifest: &Manifest) {
+        let attack_id = |class: &String| manifest.attack_ids.get(class).cloned();
+        self.model.clone_from(&manifest.id);
+        self.classes = manifest.classes.iter().map(|class| (class.clone(), attack_id(class))).collect();
     }
 
     /// Tells what happened to an alert at packet time `now_us`. After a failed write nothing is written;
@@ -188,8 +239,7 @@ impl Alerts {
         if event == Event::Ended {
             self.summary.add(incident, class, attack_id.as_ref());
         }
-        let Some((_, out)) = &mut self.out else { return };
-        if self.failed.is_some() {
+        if self.failed.is_some() || matches!(self.out, AlertOut::None) {
             return;
         }
         let why = incident.explanation.as_ref();
@@ -222,11 +272,27 @@ impl Alerts {
             model: &self.model,
         };
         self.line.clear();
-        let written = serde_json::to_writer(&mut self.line, &line).map_err(io::Error::from).and_then(|()| {
-            self.line.push(b'\n');
-            // One call per line: whoever follows the file sees whole lines.
-            out.write_all(&self.line)?;
-            out.flush()
+        let rendered = serde_json::to_writer(&mut self.line, &line).map_err(io::Error::from);
+        self.line.push(b'\n');
+        let written = rendered.and_then(|()| match &mut self.out {
+            AlertOut::None => Ok(()),
+            AlertOut::File(_, out) => {
+                // One call per line: whoever follows the file sees whole lines.
+                out.write_all(&self.line)?;
+                out.flush()
+            }
+            AlertOut::Post(post) => {
+                post.post(&Told {
+                    event,
+                    incident,
+                    class,
+                    attack_id: attack_id.as_deref(),
+                    model: &self.model,
+                    now_us,
+                    line: &self.line,
+                });
+                Ok(())
+            }
         });
         self.failed = written.err();
     }
@@ -238,7 +304,9 @@ impl Alerts {
     /// An [`AlertsNotWritten`].
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         match (self.failed.take(), &self.out) {
-            (Some(source), Some((path, _))) => Err(AlertsNotWritten { path: path.clone(), source }.into()),
+            (Some(source), AlertOut::File(path, _)) => {
+                Err(AlertsNotWritten { path: path.clone(), source }.into())
+            }
             _ => Ok(()),
         }
     }

@@ -33,6 +33,7 @@ mod labels;
 mod learn_cli;
 mod learn_command;
 mod model;
+mod outbox;
 mod reader;
 mod ring;
 mod row_tail;

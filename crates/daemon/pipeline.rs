@@ -36,7 +36,8 @@ pub(crate) trait Stage<S>: Send {
     /// The next flow in the order of rows.
     fn flow(&mut self, order: SortKey, flow: &FlowRecord<S>) -> anyhow::Result<()>;
 
-    /// How full the way to this stage is, said once an epoch: a stage that can leave work undone may begin to.
+    /// How full the way to this stage is, said once an epoch and once a batch: a stage that can leave work undone may begin
+    /// to.
     fn pressed(&mut self, filled_percent: u8) {
         let _ = filled_percent;
     }
@@ -415,9 +416,13 @@ pub(crate) fn drive_last<S, L: Stage<S>>(
     mut last: L,
     mut streams: Vec<Stream<S>>,
 ) -> anyhow::Result<Exported> {
+    let fill = |streams: &[Stream<S>]| {
+        streams.iter().map(|stream| stream.receiver.filled_percent()).max().unwrap_or(0)
+    };
     let mut heads: Vec<Option<SortKey>> = Vec::with_capacity(streams.len());
+    let mut flows = 0_usize;
     while let Some(epoch) = streams.iter_mut().filter_map(Stream::epoch).min() {
-        last.pressed(streams.iter().map(|stream| stream.receiver.filled_percent()).max().unwrap_or(0));
+        last.pressed(fill(&streams));
         heads.clear();
         heads.extend(streams.iter_mut().map(|stream| stream.head(epoch)));
         while let Some((index, order)) = earliest(&heads) {
@@ -425,6 +430,10 @@ pub(crate) fn drive_last<S, L: Stage<S>>(
             last.flow(order, &stream.batch.flows[stream.next].1)?;
             stream.next += 1;
             heads[index] = stream.head(epoch);
+            flows = flows.wrapping_add(1);
+            if flows.is_multiple_of(FLOWS_PER_BATCH) {
+                last.pressed(fill(&streams));
+            }
         }
         streams.iter_mut().for_each(|stream| stream.end(epoch));
         if let Epoch::Until(now) = epoch {

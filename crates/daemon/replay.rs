@@ -18,7 +18,7 @@ use crate::accounting::{Run, Stats};
 use crate::alerts::{AlertSummary, Alerts, AlertsNotWritten};
 use crate::cli::{Encapsulation, ReplayArgs, RowFormat};
 use crate::exit::{Code, Failure};
-use crate::exporter::{Exporter, FlowRows};
+use crate::exporter::{Exporter, FlowRows, Rows};
 use crate::flow_worker::Tables;
 use crate::labels::Labeller;
 use crate::model::Model;
@@ -27,7 +27,7 @@ use crate::pipeline::{self, Stage};
 use crate::progress::Progress;
 use crate::reader::{Intake, Reader, SHARD_SEED};
 use crate::row_tail::{RowTail, tail_columns};
-use crate::scoring::Scoring;
+use crate::scoring::{Judge, Scoring, ScoringLimits};
 use crate::summary;
 use crate::talkers::Talkers;
 use crate::version;
@@ -61,8 +61,10 @@ fn scored(args: &ReplayArgs, rules: Rules, directory: &Path) -> Result<(), Failu
     let alerts = Alerts::open(&model.manifest, alerts)?;
     replay(args, rules, TaplineTracker, TAPLINE_1, |exporter| {
         let Model { manifest, detector } = model;
-        Scoring::new(&manifest, detector, timeouts.idle_us, random_seed(), alerts, exporter)
-            .map_err(|error| Failure::new(Code::Data, error))
+        let limits = ScoringLimits::default();
+        let judge =
+            Judge::new(manifest, detector, &limits).map_err(|error| Failure::new(Code::Data, error))?;
+        Ok(Scoring::new(judge, limits, timeouts.idle_us, random_seed(), alerts, exporter))
     })
 }
 
@@ -91,9 +93,9 @@ where
     let rows = match (format, &target) {
         (Some(format), Some(target)) => {
             let tail = tail_columns(args.scoring.model.is_some(), labeller.is_some());
-            Some(row_writer(args.schema.0, format, columns, tail, target)?)
+            Rows::Writer(row_writer(args.schema.0, format, columns, tail, target)?)
         }
-        _ => None,
+        _ => Rows::None,
     };
 
     let progress = Progress::new(captures.bytes_total(), args.quiet);

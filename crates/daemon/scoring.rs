@@ -8,6 +8,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tapline_features::TaplineState;
@@ -15,7 +18,7 @@ use tapline_features::context::ContextLimits;
 use tapline_features::inputs::{self, INPUTS};
 use tapline_features::lookahead::{Lookahead, PAUSE_US, Ready};
 use tapline_flow::{HashSeed, SortKey};
-use tapline_record::{FlowHead, FlowRecord, Names, ShortText, Timestamp};
+use tapline_record::{EndReason, FlowHead, FlowRecord, Names, ShortText, Timestamp};
 use tapline_score::drift::Reading;
 use tapline_score::explain::Contribution;
 use tapline_score::incident::IncidentCounters;
@@ -31,20 +34,39 @@ use crate::exporter::{Exported, Exporter};
 use crate::pipeline::Stage;
 use crate::row_tail::VerdictCells;
 
-/// Flows that wait for their verdict or for one before them: 90 MB with their inputs.
-const HELD_MAX: usize = 65_536;
+/// What scoring may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ScoringLimits {
+    /// Flows that wait for their verdict or for one before them: 1.4 kB each with their inputs.
+    pub(crate) held: usize,
+    /// Flows that pause for their context: 650 bytes each. More than that within the pause, and the first of them go on early.
+    pub(crate) pausing: usize,
+    /// Incidents that have not ended: 1.5 kB each.
+    pub(crate) incidents: usize,
+    /// Targets that are incidents of many sources, or may become one: 1.5 kB each.
+    pub(crate) targets: usize,
+    /// The tables of context: 87 MB.
+    pub(crate) contexts: ContextLimits,
+    /// When a batch is run.
+    pub(crate) batching: Batching,
+}
 
-/// Flows that pause for their context: 170 MB. More than that within the pause, and the first of them go on early.
-const PAUSING_MAX: usize = 262_144;
+impl Default for ScoringLimits {
+    /// Those of a replay: 470 MB in all. It has no latency to lose: batches may wait for company, within the bound of held flows.
+    fn default() -> Self {
+        Self {
+            held: 65_536,
+            pausing: 262_144,
+            incidents: 65_536,
+            targets: 16_384,
+            contexts: ContextLimits::default(),
+            batching: Batching { steps: 512, wait_us: 60_000_000 },
+        }
+    }
+}
 
-/// Incidents that have not ended: 100 MB.
-const INCIDENTS_MAX: usize = 65_536;
-
-/// Targets that are incidents of many sources, or may become one: 25 MB.
-const TARGETS_MAX: usize = 16_384;
-
-/// A replay has no latency to lose: batches may wait for company, within the bound of held flows.
-const BATCHING: Batching = Batching { steps: 512, wait_us: 60_000_000 };
+/// How long flows that wait when a sensor stops may still get verdicts.
+const LAST_VERDICTS: Duration = Duration::from_millis(1_500);
 
 /// Inputs named as reasons.
 const REASONS: usize = Names::CAPACITY;
@@ -57,13 +79,63 @@ pub(crate) struct Scoring {
     /// Flows in the pause.
     pausing: usize,
     scorer: Scorer,
+    /// In a sensor.
+    desk: Option<Arc<ScoringDesk>>,
+    shedding: bool,
+    /// Flows that went on without a verdict.
+    shed: u64,
+    past: Past,
     bench: Bench,
     exporter: Exporter<TaplineState>,
     idle_us: i64,
     /// The latest time at which the end of a flow was certain that is past its pause, or the latest tick when none waited.
     decided_us: i64,
     row: Vec<f32>,
-    held_max: usize,
+    limits: ScoringLimits,
+}
+
+/// How the scoring of a sensor is reached while it runs.
+#[derive(Default)]
+pub(crate) struct ScoringDesk {
+    /// The model that is to follow, ready to judge.
+    next: Mutex<Option<Box<Judge>>>,
+    /// How full the way to this stage may be before flows go on without a verdict; 0 for never.
+    pub(crate) shed_percent: AtomicU8,
+    now: Mutex<ScoringNow>,
+}
+
+/// What scoring has come to, at its last tick.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ScoringNow {
+    pub(crate) model: String,
+    pub(crate) verdicts: BTreeMap<String, u64>,
+    pub(crate) shed: u64,
+    pub(crate) shedding: bool,
+    /// Flows in the pause or in windows.
+    pub(crate) held: usize,
+    pub(crate) incidents: u64,
+    pub(crate) alerts: u64,
+    pub(crate) windows: u64,
+    pub(crate) shifted_inputs: u64,
+}
+
+/// A model at work, with all that is its own. Another takes its place whole.
+pub(crate) struct Judge {
+    manifest: Manifest,
+    scorer: Scorer,
+    incidents: Incidents<FlowHead, Why>,
+    classes: Vec<ShortText>,
+    model: ShortText,
+    columns: Vec<(usize, f32)>,
+}
+
+/// What the models before this one did.
+#[derive(Debug, Default)]
+pub(crate) struct Past {
+    verdicts: BTreeMap<String, u64>,
+    incidents: u64,
+    alerts: u64,
+    windows: u64,
 }
 
 /// Where flows wait for their verdicts, and what verdicts are made into.
@@ -88,7 +160,14 @@ struct Held {
     row: u32,
     /// By the verdict; 0 before it.
     class: u8,
-    verdict: Option<VerdictCells>,
+    state: HeldState,
+}
+
+enum HeldState {
+    Waiting,
+    Judged(VerdictCells),
+    /// It goes on without a verdict, and has no inputs.
+    Shed,
 }
 
 /// What was scored.
@@ -103,6 +182,9 @@ pub(crate) struct ScoringReport {
     /// Flows whose pause was cut short.
     pub(crate) hurried: u64,
     pub(crate) contexts_evicted: u64,
+    /// Flows that went on without a verdict.
+    pub(crate) shed: u64,
+    pub(crate) past: Past,
     pub(crate) alerts: AlertSummary,
 }
 
@@ -130,6 +212,8 @@ pub(crate) struct ScoringStats {
     explained: u64,
     inputs_not_finite: u64,
     scores_not_finite: u64,
+    /// Flows that went on without a verdict, because the scorer could not follow.
+    shed: u64,
     /// Flows whose pause for their context was cut short, because too many paused.
     hurried: u64,
     /// Entries of the tables of context that gave way to others.
@@ -148,49 +232,85 @@ struct WindowStats {
     hosts_forgotten: u64,
 }
 
-impl Scoring {
-    /// Scoring with a model; `detector` is what votes in the manifest's name.
+impl Judge {
+    /// A model at work; `detector` is what votes in the manifest's name.
     ///
     /// # Errors
     ///
     /// If the model reads an input that is not in the table of inputs.
     pub(crate) fn new(
-        manifest: &Manifest,
+        manifest: Manifest,
         detector: Box<dyn Detector>,
+        limits: &ScoringLimits,
+    ) -> Result<Self, tapline_score::scaler::UnknownInput> {
+        let names: Vec<&str> = INPUTS.iter().map(|input| input.name).collect();
+        let place = |name: &str| names.iter().position(|known| *known == name).unwrap_or_default();
+        let columns = &manifest.inputs.columns;
+        Ok(Self {
+            scorer: Scorer::new(&manifest, detector, &names, WindowLimits::default(), limits.batching)?,
+            incidents: Incidents::new(&manifest, limits.incidents, limits.targets),
+            classes: manifest.classes.iter().map(|class| short(class)).collect(),
+            model: short(&manifest.id),
+            columns: columns.iter().map(|column| (place(&column.name), column.center)).collect(),
+            manifest,
+        })
+    }
+}
+
+impl ScoringDesk {
+    /// Has `judge` take over at the next tick, within a tenth of a second.
+    pub(crate) fn hand_over(&self, judge: Judge) {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(judge));
+    }
+
+    /// What scoring has come to.
+    pub(crate) fn now(&self) -> ScoringNow {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Scoring {
+    /// Scoring by a model.
+    pub(crate) fn new(
+        judge: Judge,
+        limits: ScoringLimits,
         idle_us: i64,
         seed: HashSeed,
         alerts: Alerts,
         exporter: Exporter<TaplineState>,
-    ) -> Result<Self, tapline_score::scaler::UnknownInput> {
-        let names: Vec<&str> = INPUTS.iter().map(|input| input.name).collect();
-        let scorer = Scorer::new(manifest, detector, &names, WindowLimits::default(), BATCHING)?;
-        let place = |name: &str| names.iter().position(|known| *known == name).unwrap_or_default();
-        Ok(Self {
+    ) -> Self {
+        let Judge { scorer, incidents, classes, model, columns, .. } = judge;
+        Self {
             scorer,
-            lookahead: Lookahead::new(ContextLimits::default(), [seed.0, seed.1], PAUSING_MAX),
+            desk: None,
+            shedding: false,
+            shed: 0,
+            past: Past::default(),
+            lookahead: Lookahead::new(limits.contexts, [seed.0, seed.1], limits.pausing),
             pausing: 0,
             bench: Bench {
                 held: VecDeque::new(),
                 first_ticket: 0,
                 rows: RowPool::new(INPUTS.len()),
-                incidents: Incidents::new(manifest, INCIDENTS_MAX, TARGETS_MAX),
+                incidents,
                 alerts,
-                classes: manifest.classes.iter().map(|class| short(class)).collect(),
-                model: short(&manifest.id),
-                columns: manifest
-                    .inputs
-                    .columns
-                    .iter()
-                    .map(|column| (place(&column.name), column.center))
-                    .collect(),
+                classes,
+                model,
+                columns,
                 truth: Truth::default(),
             },
             exporter,
             idle_us,
             decided_us: i64::MIN,
             row: vec![0.0; INPUTS.len()],
-            held_max: HELD_MAX,
-        })
+            limits,
+        }
+    }
+
+    /// Lets this stage be reached while it runs.
+    pub(crate) fn at(mut self, desk: Arc<ScoringDesk>) -> Self {
+        self.desk = Some(desk);
+        self
     }
 
     /// Takes in the flows whose pause is over.
@@ -206,17 +326,30 @@ impl Scoring {
         let Ready { flow, context, decided_us, .. } = ready;
         self.pausing -= 1;
         self.decided_us = decided_us.max(self.decided_us);
-        inputs::fill(&flow, &context, &mut self.row);
-        while self.bench.held.len() >= self.held_max {
+        while self.bench.held.len() >= self.limits.held {
             let Self { scorer, bench, .. } = self;
             scorer.close_early(&mut |verdict, explainer| bench.judge(verdict, explainer))?;
             self.release()?;
         }
+        if self.shedding {
+            self.shed += 1;
+            let decided_us = self.decided_us;
+            self.bench.held.push_back(Held {
+                flow,
+                decided_us,
+                row: u32::MAX,
+                class: 0,
+                state: HeldState::Shed,
+            });
+            return self.release();
+        }
+        inputs::fill(&flow, &context, &mut self.row);
         let Self { scorer, bench, .. } = self;
         let host = u128::from_be_bytes(flow.head.initiator().addr);
         let ticket = bench.first_ticket + bench.held.len() as u64;
         let row = bench.rows.add(&self.row);
-        bench.held.push_back(Held { flow, decided_us: self.decided_us, row, class: 0, verdict: None });
+        let decided_us = self.decided_us;
+        bench.held.push_back(Held { flow, decided_us, row, class: 0, state: HeldState::Waiting });
         let now_us = self.decided_us.saturating_add(PAUSE_US);
         scorer.push(host, now_us, &self.row, ticket, &mut |verdict, explainer| {
             bench.judge(verdict, explainer)
@@ -227,25 +360,108 @@ impl Scoring {
     /// Hands on the flows that have been judged, up to the first that has not.
     fn release(&mut self) -> anyhow::Result<()> {
         let bench = &mut self.bench;
-        while let Some(Held { flow, row, class, verdict: Some(verdict), .. }) = bench.held.front() {
-            let hostile = self.exporter.write(flow, Some(*verdict))?;
+        while let Some(Held { flow, row, class, state, .. }) = bench.held.front() {
+            let verdict = match state {
+                HeldState::Waiting => break,
+                HeldState::Judged(verdict) => Some(*verdict),
+                HeldState::Shed => None,
+            };
+            let hostile = self.exporter.write(flow, verdict)?;
             if *class > 0
                 && let Some(hostile) = hostile
             {
                 bench.truth.add(&flow.head, *class, hostile);
             }
-            bench.rows.give_back(*row);
+            if verdict.is_some() {
+                bench.rows.give_back(*row);
+            }
             bench.held.pop_front();
             bench.first_ticket += 1;
         }
         bench.alerts.check()
+    }
+
+    /// Judges all that waits, so that another model may follow.
+    fn judge_all(&mut self) -> anyhow::Result<()> {
+        let Self { scorer, bench, .. } = self;
+        scorer.finish(&mut |verdict, explainer| bench.judge(verdict, explainer))?;
+        self.release()?;
+        let Bench { incidents, alerts, .. } = &mut self.bench;
+        let end_us = self.decided_us;
+        incidents.finish(&mut |incident| alerts.tell(Event::Ended, incident, end_us));
+        Ok(())
+    }
+
+    /// Lets another model take over: flows that are judged already stay so, the pause goes on as it was.
+    fn succeed(&mut self, judge: Judge) -> anyhow::Result<()> {
+        self.judge_all()?;
+        let Past { verdicts, incidents, alerts, windows } = &mut self.past;
+        add_verdicts(verdicts, &self.bench.classes, &self.scorer.counters());
+        *incidents += self.bench.incidents.counters().opened;
+        *alerts += self.bench.incidents.counters().alerts;
+        *windows += self.scorer.window_counters().windows;
+        let Judge { manifest, scorer, incidents, classes, model, columns } = judge;
+        self.scorer = scorer;
+        self.bench.alerts.speak_for(&manifest);
+        self.bench.incidents = incidents;
+        self.bench.classes = classes;
+        self.bench.model = model;
+        self.bench.columns = columns;
+        Ok(())
+    }
+
+    /// Takes what is on the desk, and leaves there what has been done.
+    fn visit(&mut self, desk: &ScoringDesk) -> anyhow::Result<()> {
+        let next = desk.next.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(judge) = next {
+            self.succeed(*judge)?;
+        }
+        let mut verdicts = self.past.verdicts.clone();
+        add_verdicts(&mut verdicts, &self.bench.classes, &self.scorer.counters());
+        let counters = self.bench.incidents.counters();
+        *desk.now.lock().unwrap_or_else(PoisonError::into_inner) = ScoringNow {
+            model: self.bench.model.as_str().to_owned(),
+            verdicts,
+            shed: self.shed,
+            shedding: self.shedding,
+            held: self.bench.held.len() + self.pausing,
+            incidents: self.past.incidents + counters.opened,
+            alerts: self.past.alerts + counters.alerts,
+            windows: self.past.windows + self.scorer.window_counters().windows,
+            shifted_inputs: self.scorer.drift().count(Reading::Shifted) as u64,
+        };
+        Ok(())
+    }
+}
+
+/// Adds verdicts by class to those of models before.
+fn add_verdicts(sums: &mut BTreeMap<String, u64>, classes: &[ShortText], scores: &ScoreCounters) {
+    for (class, flows) in classes.iter().zip(&scores.verdicts) {
+        *sums.entry(class.as_str().to_owned()).or_default() += flows;
     }
 }
 
 impl Stage<TaplineState> for Scoring {
     const NEEDS_A_THREAD: bool = true;
 
+    fn pressed(&mut self, filled_percent: u8) {
+        self.exporter.moved();
+        let Some(desk) = &self.desk else { return };
+        match desk.shed_percent.load(Ordering::Relaxed) {
+            0 => self.shedding = false,
+            limit if filled_percent >= limit => self.shedding = true,
+            // Not at once, lest it go on and off with every batch.
+            limit if filled_percent <= limit / 4 => self.shedding = false,
+            _ => {}
+        }
+    }
+
     fn flow(&mut self, order: SortKey, flow: &FlowRecord<TaplineState>) -> anyhow::Result<()> {
+        if flow.head.end_reason == EndReason::Partial {
+            // Models know whole flows, and the context counts each once.
+            self.exporter.write(flow, None)?;
+            return Ok(());
+        }
         self.lookahead.push(flow.clone(), order.decided_us(self.idle_us), ());
         self.pausing += 1;
         self.take_ready()
@@ -264,21 +480,24 @@ impl Stage<TaplineState> for Scoring {
         // No flow that is still to be judged was decided before the first that is held.
         let horizon_us = held.front().map_or(self.decided_us, |first| first.decided_us);
         incidents.expire(horizon_us, &mut |incident| alerts.tell(Event::Ended, incident, horizon_us));
-        alerts.check()
+        alerts.check()?;
+        if let Some(desk) = self.desk.clone() {
+            self.visit(&desk)?;
+        }
+        self.exporter.tick();
+        Ok(())
     }
 
     fn close(mut self) -> anyhow::Result<Exported> {
+        let began = Instant::now();
         while let Some(ready) = self.lookahead.pop() {
+            // Who stops a sensor waits for it.
+            self.shedding |= self.desk.is_some() && began.elapsed() >= LAST_VERDICTS;
             self.take(ready)?;
         }
-        let Self { scorer, bench, .. } = &mut self;
-        scorer.finish(&mut |verdict, explainer| bench.judge(verdict, explainer))?;
-        self.release()?;
-        let Bench { held, incidents, mut alerts, classes, model, truth, .. } = self.bench;
+        self.judge_all()?;
+        let Bench { held, incidents, alerts, classes, model, truth, .. } = self.bench;
         assert!(held.is_empty(), "every flow is judged");
-        let mut incidents = incidents;
-        let end_us = self.decided_us;
-        incidents.finish(&mut |incident| alerts.tell(Event::Ended, incident, end_us));
         let mut exported = self.exporter.finish()?;
         exported.scoring = Some(ScoringReport {
             model: model.as_str().to_owned(),
@@ -289,6 +508,8 @@ impl Stage<TaplineState> for Scoring {
             drift: self.scorer.drift(),
             hurried: self.lookahead.hurried(),
             contexts_evicted: self.lookahead.contexts_evicted(),
+            shed: self.shed,
+            past: self.past,
             alerts: alerts.finish(&truth)?,
         });
         Ok(exported)
@@ -297,18 +518,23 @@ impl Stage<TaplineState> for Scoring {
 
 impl From<ScoringReport> for ScoringStats {
     fn from(report: ScoringReport) -> Self {
-        let ScoringReport { model, classes, scores, windows, incidents, drift, hurried, .. } = report;
+        let ScoringReport { model, classes, scores, windows, incidents, drift, hurried, past, .. } = report;
+        let mut verdicts = past.verdicts;
+        for (class, flows) in classes.into_iter().zip(&scores.verdicts) {
+            *verdicts.entry(class).or_default() += flows;
+        }
+        verdicts.retain(|_, flows| *flows > 0);
         Self {
             model,
-            verdicts: classes.into_iter().zip(scores.verdicts).filter(|(_, flows)| *flows > 0).collect(),
-            alerts: incidents.alerts,
+            verdicts,
+            alerts: past.alerts + incidents.alerts,
             alerts_by_target: incidents.alerts_by_target,
             alerts_true_and_false: report.alerts.true_and_false,
-            incidents: incidents.opened,
+            incidents: past.incidents + incidents.opened,
             incidents_ended_early: incidents.ended_early,
             targets_forgotten: incidents.targets_forgotten,
             windows: WindowStats {
-                closed: windows.windows,
+                closed: past.windows + windows.windows,
                 by_stride: windows.by_stride,
                 by_deadline: windows.by_deadline,
                 by_end_of_input: windows.by_finish,
@@ -320,6 +546,7 @@ impl From<ScoringReport> for ScoringStats {
             explained: scores.explained,
             inputs_not_finite: scores.inputs_not_finite,
             scores_not_finite: scores.scores_not_finite,
+            shed: report.shed,
             hurried,
             contexts_evicted: report.contexts_evicted,
             drift,
@@ -374,7 +601,7 @@ impl Bench {
         let held = &mut self.held[(verdict.ticket - first_ticket) as usize];
         let class = self.classes[usize::from(verdict.class)];
         held.class = verdict.class;
-        let cells = held.verdict.insert(VerdictCells::new(verdict, class, self.model));
+        held.state = HeldState::Judged(VerdictCells::new(verdict, class, self.model));
         if verdict.class == 0 {
             return Ok(());
         }
@@ -405,7 +632,9 @@ impl Bench {
                 Reason { input: input.name, value: row[place], log_odds: contribution.log_odds, text }
             };
             let reasons: Vec<Reason> = explanation.contributions.iter().map(reason).collect();
-            cells.top_features = Names::collect(reasons.iter().map(|reason| reason.input));
+            if let HeldState::Judged(cells) = &mut held.state {
+                cells.top_features = Names::collect(reasons.iter().map(|reason| reason.input));
+            }
             // Flows of the window that were judged earlier may have left.
             let mut attention: Vec<(FlowHead, f32)> = explanation
                 .attention
@@ -475,6 +704,7 @@ mod tests {
     use tapline_score::manifest::{Calibration, InputColumn, Inputs, Thresholds, Weights, Window};
 
     use super::*;
+    use crate::exporter::Rows;
 
     /// Every flow is a scan, and surely so.
     struct Alarmist;
@@ -580,11 +810,11 @@ mod tests {
     fn score(flows: &[(SortKey, FlowRecord<TaplineState>)], window: Window, held_max: usize) -> Exported {
         let manifest = manifest(window);
         let alerts = Alerts::open(&manifest, None).unwrap();
-        let exporter = Exporter::new(None, None);
+        let exporter = Exporter::new(Rows::None, None);
         let seed = HashSeed(3, 4);
-        let mut scoring =
-            Scoring::new(&manifest, Box::new(Alarmist), 120_000_000, seed, alerts, exporter).unwrap();
-        scoring.held_max = held_max;
+        let limits = ScoringLimits { held: held_max, ..ScoringLimits::default() };
+        let judge = Judge::new(manifest, Box::new(Alarmist), &limits).unwrap();
+        let mut scoring = Scoring::new(judge, limits, 120_000_000, seed, alerts, exporter);
         for (order, flow) in flows {
             scoring.flow(*order, flow).unwrap();
             assert!(scoring.bench.held.len() <= held_max);
@@ -627,9 +857,10 @@ mod tests {
         let mut manifest = manifest(close);
         manifest.thresholds.incident_gap_us = 10_000_000;
         let alerts = Alerts::open(&manifest, None).unwrap();
-        let exporter = Exporter::new(None, None);
-        let mut scoring =
-            Scoring::new(&manifest, Box::new(Alarmist), 0, HashSeed(3, 4), alerts, exporter).unwrap();
+        let exporter = Exporter::new(Rows::None, None);
+        let limits = ScoringLimits::default();
+        let judge = Judge::new(manifest, Box::new(Alarmist), &limits).unwrap();
+        let mut scoring = Scoring::new(judge, limits, 0, HashSeed(3, 4), alerts, exporter);
         for (order, flow) in flows(500, 7, 500) {
             scoring.flow(order, &flow).unwrap();
         }
@@ -647,9 +878,10 @@ mod tests {
         manifest.thresholds.incident_gap_us = 10_000_000;
         let file = tempfile::NamedTempFile::new().unwrap();
         let alerts = Alerts::open(&manifest, Some(file.path())).unwrap();
-        let exporter = Exporter::new(None, None);
-        let mut scoring =
-            Scoring::new(&manifest, Box::new(Alarmist), 0, HashSeed(3, 4), alerts, exporter).unwrap();
+        let exporter = Exporter::new(Rows::None, None);
+        let limits = ScoringLimits::default();
+        let judge = Judge::new(manifest, Box::new(Alarmist), &limits).unwrap();
+        let mut scoring = Scoring::new(judge, limits, 0, HashSeed(3, 4), alerts, exporter);
         for (order, flow) in flows(500, 8, 1) {
             scoring.flow(order, &flow).unwrap();
         }

@@ -172,7 +172,8 @@ impl SinkMeter {
         self.0.counts[count as usize].fetch_add(n, Ordering::Relaxed);
     }
 
-    pub(crate) fn add_dropped(&self, cause: DropCause, rows: u64) {
+    /// Counts rows that never came to the sink, or that it lost.
+    pub fn add_dropped(&self, cause: DropCause, rows: u64) {
         self.0.dropped[cause as usize].fetch_add(rows, Ordering::Relaxed);
     }
 
