@@ -9,7 +9,7 @@ const PICTURE: &[(&str, &[&str])] = &[
         // "blast" for its tests.
         &[
             "blast", "capture", "control", "dataset", "export", "features", "flow", "label", "packet",
-            "record", "score", "train",
+            "record", "rights", "score", "train",
         ],
     ),
     ("tapline-blast", &[]),
@@ -22,6 +22,8 @@ const PICTURE: &[(&str, &[&str])] = &[
     ("tapline-label", &["record"]),
     ("tapline-packet", &["record"]),
     ("tapline-record", &[]),
+    // Its tests capture; it does not.
+    ("tapline-rights", &["capture"]),
     ("tapline-score", &[]),
     ("tapline-train", &["score"]),
     ("tapline-wire", &[]),
