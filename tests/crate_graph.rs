@@ -8,12 +8,13 @@ const PICTURE: &[(&str, &[&str])] = &[
         "tapline",
         // "blast" for its tests.
         &[
-            "blast", "capture", "control", "dataset", "export", "features", "flow", "label", "packet",
-            "record", "rights", "score", "train",
+            "blast", "capture", "config", "control", "dataset", "export", "features", "flow", "label",
+            "packet", "record", "rights", "score", "train",
         ],
     ),
     ("tapline-blast", &[]),
     ("tapline-capture", &["record"]),
+    ("tapline-config", &[]),
     ("tapline-control", &[]),
     ("tapline-dataset", &["label", "record"]),
     ("tapline-export", &["record"]),
