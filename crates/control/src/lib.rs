@@ -18,6 +18,11 @@
 
 pub mod snapshot;
 
+pub mod exposition;
+pub mod metrics;
+
+pub mod health;
+
 pub mod sensor;
 
 pub mod recent_flows;
@@ -25,7 +30,14 @@ pub mod recent_flows;
 pub mod listeners;
 pub mod server;
 
+mod control_meter;
+mod endpoints;
+mod paced_stream;
+
+pub use exposition::{Metric, MetricKind, exposition};
+pub use health::Health;
 pub use listeners::{ControlSocket, ListenError, Listeners};
+pub use metrics::{METRICS, metrics_page};
 pub use recent_flows::RecentFlows;
 pub use sensor::{FlowQuery, ScoreBody, ScoreRefusal, Sensor};
 pub use server::serve;

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Counts by name: of a reason, a class, a cause.
 pub type Counts = BTreeMap<String, u64>;
@@ -35,6 +35,7 @@ pub struct Snapshot {
     /// Memory.
     pub memory: MemoryView,
     /// CPU seconds, user and system, by thread name.
+    #[serde(deserialize_with = "numbers")]
     pub cpu_seconds: BTreeMap<String, f64>,
     /// The flow table being nearly full.
     pub emergencies: EmergencyView,
@@ -201,6 +202,7 @@ pub struct WorkerView {
     /// Whether its table is nearly full and its timeouts short.
     pub emergency: bool,
     /// How full the ring before it is, 0 to 100.
+    #[serde(deserialize_with = "number")]
     pub ring_fill_percent: f64,
     /// How long ago it last did something, by the monotonic clock; a worker without packets moves at every tick.
     pub since_moved_us: u64,
@@ -339,6 +341,7 @@ pub struct IncidentView {
     /// Last packet of the latest flow.
     pub last_us: i64,
     /// Sum of `-log10 p` over its flows.
+    #[serde(deserialize_with = "number")]
     pub evidence: f64,
     /// Whether it became an alert.
     pub alert: bool,
@@ -416,6 +419,16 @@ fn sum<const N: usize>(counts: [u64; N]) -> i128 {
 
 fn total(counts: &Counts) -> i128 {
     counts.values().copied().map(i128::from).sum()
+}
+
+/// JSON has no numbers that are not finite; they are written as `null`.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
+}
+
+fn numbers<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, f64>, D::Error> {
+    let numbers = BTreeMap::<String, Option<f64>>::deserialize(from)?;
+    Ok(numbers.into_iter().map(|(name, number)| (name, number.unwrap_or(f64::NAN))).collect())
 }
 
 #[cfg(test)]
