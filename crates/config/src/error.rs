@@ -49,7 +49,7 @@ pub struct Problem {
 }
 
 /// Where something stands.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// In the file.
     File {
@@ -150,15 +150,6 @@ impl Place {
             text: text[line_start..line_end].trim_end().to_owned(),
         }
     }
-
-    /// Which layer it is in; later layers go before earlier ones.
-    pub(crate) const fn layer(&self) -> u8 {
-        match self {
-            Self::File { .. } => 0,
-            Self::Environment { .. } => 1,
-            Self::Setting { .. } => 2,
-        }
-    }
 }
 
 impl fmt::Display for Place {
@@ -182,9 +173,10 @@ impl fmt::Display for Problem {
         write!(f, "{flaw}")?;
         let Place::File { line, column, width, text, .. } = place else { return Ok(()) };
         let (shown, before) = window(text, column - 1);
-        let margin = " ".repeat(line.to_string().len());
-        let width = (*width).clamp(1, (shown.chars().count() - before.min(shown.chars().count())).max(1));
-        write!(f, "\n {margin} |\n {line} | {shown}\n {margin} | {}{}", " ".repeat(before), "^".repeat(width))
+        let room = shown.chars().count().saturating_sub(before);
+        let marks = "^".repeat((*width).min(room).max(1));
+        let (margin, before) = (" ".repeat(line.to_string().len()), " ".repeat(before));
+        write!(f, "\n {margin} |\n {line} | {shown}\n {margin} | {before}{marks}")
     }
 }
 
@@ -221,14 +213,16 @@ pub(crate) struct Problems {
 }
 
 impl Problems {
-    pub(crate) fn push(&mut self, problem: Problem) {
+    /// Only what is kept is made.
+    pub(crate) fn push(&mut self, problem: impl FnOnce() -> Problem) {
         if self.found.len() < PROBLEMS_MAX {
-            self.found.push(problem);
+            self.found.push(problem());
         } else {
             self.more += 1;
         }
     }
 
+    /// Whether something is known to be wrong with a key.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.found.iter().any(|problem| problem.key == key)
     }
@@ -241,22 +235,31 @@ impl Problems {
         }
         problems.sort_by_key(|problem| match &problem.place {
             Place::File { line, column, .. } => (0, *line, *column),
-            place => (place.layer(), 0, 0),
+            Place::Environment { .. } => (1, 0, 0),
+            Place::Setting { .. } => (2, 0, 0),
         });
         Err(ConfigError::Invalid { problems, more })
     }
 }
 
-/// The one of `names` that `text` was probably meant to be.
+/// The one of `names` that `text` was probably meant to be: a third of the letters may differ, or one begins like the other.
 pub(crate) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    if text.len() > 64 {
+    const LONGEST: usize = 64;
+    const BEGINNING: usize = 3;
+    if text.len() > LONGEST {
         return None;
     }
     let text = text.to_lowercase().replace('-', "_");
-    let distance = |name: &str| strsim::osa_distance(&text, &name.replace('-', "_"));
-    let (distance, name) = names.map(|name| (distance(name), name)).min_by_key(|&(distance, _)| distance)?;
-    let letters = name.chars().count().max(text.chars().count());
-    (distance * 3 <= letters).then_some(name)
+    let rank = |name: &str| {
+        let name = name.replace('-', "_");
+        let distance = strsim::osa_distance(&text, &name);
+        let letters = name.chars().count().max(text.chars().count());
+        let begins_alike = name.starts_with(&text) && text.len() > BEGINNING
+            || text.starts_with(&name) && name.len() > BEGINNING && text.len() <= name.len() + BEGINNING;
+        (distance * 3 <= letters || begins_alike).then_some(distance)
+    };
+    let ranked = names.filter_map(|name| Some((rank(name)?, name)));
+    ranked.min_by_key(|&(distance, _)| distance).map(|(_, name)| name)
 }
 
 fn quoted(words: &[&str]) -> String {
@@ -279,5 +282,5 @@ fn printable(text: &str) -> String {
         letter if letter.is_control() => '\u{fffd}',
         letter => letter,
     };
-    text.chars().take(4_096).map(shown).collect()
+    text.chars().take(200).map(shown).collect()
 }

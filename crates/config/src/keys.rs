@@ -9,8 +9,8 @@ use toml::de::DeValue;
 use crate::choice::{Compress, Encapsulation, Fanout, LogFormat, LogLevel, RowFormat, Timestamp};
 use crate::config::{Config, InterfaceConfig};
 use crate::kind::{
-    Bad, Count, CountOf, FILTER, Flag, Form, INTERFACE_NAME, Kind, LISTEN, OneOf, PATH, RisingTimes,
-    SENSOR_NAME, SOCKET_PATH, SYSLOG, Size, SomeOf, TextOrNone, Time, TimeOrNone, WEBHOOK,
+    Bad, Count, FILTER, Flag, Form, INTERFACE_NAME, Kind, LISTEN, OneOf, PATH, RisingTimes, SENSOR_NAME,
+    SOCKET_PATH, SYSLOG, Size, SomeOf, TextOrNone, Time, TimeOrNone, WEBHOOK,
 };
 use crate::schema::Json;
 
@@ -101,12 +101,8 @@ pub(crate) const KEYS: &[Key<Config>] = &[
     live("sensor", "name", field!(TextOrNone(SENSOR_NAME), sensor.name)),
     restart("sensor", "memory", field!(Size { least: 128 * MIB, most: 16 * TIB }, sensor.memory_bytes)),
     restart("sensor", "workers", field!(count_u16(1, 64), sensor.workers)),
-    live("flow", "idle_timeout", field!(Time { least_us: 100 * MS, most_us: HOUR }, flow.idle_timeout_us)),
-    live(
-        "flow",
-        "active_timeout",
-        field!(Time { least_us: 100 * MS, most_us: HOUR }, flow.active_timeout_us),
-    ),
+    live("flow", "idle_timeout", field!(Time { least_us: MS, most_us: HOUR }, flow.idle_timeout_us)),
+    live("flow", "active_timeout", field!(Time { least_us: MS, most_us: HOUR }, flow.active_timeout_us)),
     live(
         "flow",
         "partial",
@@ -118,7 +114,7 @@ pub(crate) const KEYS: &[Key<Config>] = &[
     live(
         "emergency",
         "idle_timeout",
-        field!(Time { least_us: 100 * MS, most_us: HOUR }, emergency.idle_timeout_us),
+        field!(Time { least_us: MS, most_us: HOUR }, emergency.idle_timeout_us),
     ),
     live("emergency", "enter_percent", field!(PERCENT, emergency.enter_percent)),
     live("emergency", "leave_percent", field!(PERCENT, emergency.leave_percent)),
@@ -135,7 +131,7 @@ pub(crate) const KEYS: &[Key<Config>] = &[
     live(
         "rows",
         "keep_files",
-        field!(CountOf(Count { least: 1, most: 1_000_000 }, |count| count as u32), rows.keep_files),
+        field!(Count { least: 1, most: 1_000_000, narrow: |count| count as u32 }, rows.keep_files),
     ),
     live("rows", "keep_size", field!(Size { least: 4 * KIB, most: 1_024 * TIB }, rows.keep_size_bytes)),
     live("rows", "compress", field!(OneOf(Compress::ALL), rows.compress)),
@@ -178,11 +174,11 @@ const fn restart<R>(section: &'static str, name: &'static str, field: &'static d
     Key { section, name, restart: true, field }
 }
 
-const fn count_u16(least: u64, most: u64) -> CountOf<u16> {
-    CountOf(Count { least, most }, |count| count as u16)
+const fn count_u16(least: u64, most: u64) -> Count<u16> {
+    Count { least, most, narrow: |count| count as u16 }
 }
 
-const PERCENT: CountOf<u8> = CountOf(Count { least: 1, most: 100 }, |count| count as u8);
+const PERCENT: Count<u8> = Count { least: 1, most: 100, narrow: |count| count as u8 };
 
 const MS: i64 = 1_000;
 const SECOND: i64 = 1_000 * MS;
@@ -193,3 +189,40 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{DEFAULT_TOML, manual};
+
+    #[test]
+    fn the_default_file_has_each_key_once_and_no_other() {
+        let table: BTreeSet<String> = names().map(|(section, name)| format!("{section}.{name}")).collect();
+        let in_file = || manual::entries().map(|(path, _)| path).filter(|path| path.contains('.'));
+        assert_eq!(in_file().collect::<BTreeSet<_>>(), table);
+        assert_eq!(in_file().count(), KEYS.len() + INTERFACE_KEYS.len());
+    }
+
+    #[test]
+    fn the_default_file_is_short_and_every_section_and_key_is_commented() {
+        let is_active = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+        assert!(DEFAULT_TOML.lines().filter(is_active).count() <= 60);
+        for (path, comment) in manual::entries() {
+            assert!(comment.len() > 10, "{path} has no comment");
+        }
+        assert_eq!(manual::entries().count(), sections().count() + names().count());
+    }
+
+    #[test]
+    fn the_default_file_marks_what_needs_a_restart() {
+        let is_marked = |path: &str| manual::comment_of(path).unwrap().ends_with("(restart)");
+        let table = KEYS.iter().map(|key| (key.section, key.name, key.restart));
+        let of_interfaces = INTERFACE_KEYS.iter().map(|key| (key.section, key.name, key.restart));
+        for (section, name, restart) in table.chain(of_interfaces) {
+            let path = format!("{section}.{name}");
+            assert_eq!(is_marked(section) || is_marked(&path), restart, "{path}");
+        }
+    }
+}

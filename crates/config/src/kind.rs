@@ -64,9 +64,11 @@ pub(crate) struct Bad {
 pub(crate) struct Flag;
 
 /// A whole number.
-pub(crate) struct Count {
+pub(crate) struct Count<N> {
     pub(crate) least: u64,
     pub(crate) most: u64,
+    /// Makes a narrower number of one in this range.
+    pub(crate) narrow: fn(u64) -> N,
 }
 
 /// A time, in microseconds.
@@ -134,10 +136,7 @@ impl Kind for Flag {
     }
 }
 
-/// A whole number of a width.
-pub(crate) struct CountOf<N>(pub(crate) Count, pub(crate) fn(u64) -> N);
-
-impl<N: Copy + PartialEq + Into<u64>> Kind for CountOf<N> {
+impl<N: Copy + PartialEq + Into<u64>> Kind for Count<N> {
     type Of = N;
 
     fn form(&self) -> Form {
@@ -145,11 +144,11 @@ impl<N: Copy + PartialEq + Into<u64>> Kind for CountOf<N> {
     }
 
     fn read(&self, value: &DeValue<'_>) -> Result<N, Bad> {
-        let Count { least, most } = self.0;
+        let Self { least, most, narrow } = *self;
         let DeValue::Integer(number) = value else { return Err(wrong_type("a whole number", value)) };
-        let number_read = u64::from_str_radix(number.as_str(), number.radix()).ok();
-        match number_read.filter(|number| (least..=most).contains(number)) {
-            Some(number) => Ok((self.1)(number)),
+        let within = |number: &u64| (least..=most).contains(number);
+        match u64::from_str_radix(number.as_str(), number.radix()).ok().filter(within) {
+            Some(number) => Ok(narrow(number)),
             None => Err(out_of_range(number, least, most)),
         }
     }
@@ -162,14 +161,14 @@ impl<N: Copy + PartialEq + Into<u64>> Kind for CountOf<N> {
     fn schema(&self) -> Vec<(&'static str, Json)> {
         vec![
             ("type", Json::text("integer")),
-            ("minimum", Json::Number(self.0.least)),
-            ("maximum", Json::Number(self.0.most)),
+            ("minimum", Json::Number(self.least)),
+            ("maximum", Json::Number(self.most)),
         ]
     }
 }
 
 impl Time {
-    const EXPECTED: &'static str = "a time, a whole number and us, ms, s, m, h or d, such as \"10s\"";
+    const EXPECTED: &'static str = "a time such as \"10s\" (a whole number and us, ms, s, m, h or d)";
 
     fn read_text(&self, text: &str) -> Result<i64, Flaw> {
         let us = time_us(text).ok_or_else(|| wrong_value(text, Self::EXPECTED))?;
@@ -281,7 +280,7 @@ impl Kind for Size {
     type Of = u64;
 
     fn read(&self, value: &DeValue<'_>) -> Result<u64, Bad> {
-        const EXPECTED: &str = "a size, a whole number and B, KiB, MiB, GiB or TiB, such as \"512MiB\"";
+        const EXPECTED: &str = "a size such as \"512MiB\" (a whole number and B, KiB, MiB, GiB or TiB)";
         let text = text_of(value, EXPECTED)?;
         let bytes = size_bytes(text).ok_or_else(|| wrong_value(text, EXPECTED))?;
         if (self.least..=self.most).contains(&bytes) {
@@ -306,7 +305,7 @@ impl Kind for Size {
 impl<T: Choice> OneOf<T> {
     fn read_text(&self, text: &str) -> Result<T, Flaw> {
         self.0.iter().copied().find(|choice| choice.word() == text).ok_or_else(|| Flaw::Choice {
-            value: text.to_owned(),
+            value: excerpt(text),
             choices: words(self.0).collect(),
             nearest: nearest(text, words(self.0)).map(str::to_owned),
         })
@@ -342,7 +341,7 @@ impl<T: Choice> Kind for SomeOf<T> {
             let at_item = |flaw| Bad { flaw, span: Some(span.clone()) };
             let choice = OneOf(self.0).read_text(&text).map_err(at_item)?;
             if chosen.contains(&choice) {
-                return Err(at_item(Flaw::Rule { text: format!("{text:?} stands there twice") }));
+                return Err(at_item(Flaw::Rule { text: format!("{:?} stands there twice", choice.word()) }));
             }
             chosen.push(choice);
         }
@@ -523,9 +522,21 @@ fn wrong_type(expected: &'static str, found: &DeValue<'_>) -> Bad {
 }
 
 fn wrong_value(value: &str, expected: &'static str) -> Flaw {
-    Flaw::Value { value: value.to_owned(), expected }
+    Flaw::Value { value: excerpt(value), expected }
 }
 
 fn out_of_range(value: impl Display, least: impl Display, most: impl Display) -> Bad {
-    Flaw::Range { value: value.to_string(), least: least.to_string(), most: most.to_string() }.into()
+    Flaw::Range { value: excerpt(&value.to_string()), least: least.to_string(), most: most.to_string() }
+        .into()
+}
+
+/// The beginning of a value that may be long.
+fn excerpt(value: &str) -> String {
+    const SHOWN: usize = 80;
+    let mut letters = value.chars();
+    let mut shown: String = letters.by_ref().take(SHOWN).collect();
+    if letters.next().is_some() {
+        shown.push_str("...");
+    }
+    shown
 }

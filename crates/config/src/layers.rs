@@ -32,11 +32,19 @@ impl Config {
     /// [`ConfigError::Read`] if the file cannot be read, [`ConfigError::TooLong`] if it is no configuration; else all that is
     /// wrong, at once.
     pub fn load(layers: &Layers) -> Result<Self, ConfigError> {
-        let file = match &layers.file {
-            Some(path) => Some((path.as_path(), read(path)?)),
-            None => None,
-        };
-        Self::of_layers(file, layers)
+        let bytes = layers.file.as_deref().map(read).transpose()?.unwrap_or_default();
+        let mut draft = Draft::new(Self::default());
+        if let Some(path) = &layers.file {
+            match str::from_utf8(&bytes) {
+                Ok(text) => draft.add_file(path, text),
+                Err(error) => draft.add_problem(|| not_utf8(path, &bytes, error.valid_up_to())),
+            }
+        }
+        draft.add_environment(&layers.environment);
+        for setting in &layers.settings {
+            draft.add_setting(setting);
+        }
+        draft.finish()
     }
 
     /// Checks the text of a file, with nothing else. `path` is what errors call it.
@@ -55,21 +63,6 @@ impl Config {
         let mut draft = Draft::new(Self::blank());
         draft.add_file(Path::new("default.toml"), DEFAULT_TOML);
         draft.finish().expect("the embedded default is valid: a test reads it")
-    }
-
-    fn of_layers(file: Option<(&Path, Vec<u8>)>, layers: &Layers) -> Result<Self, ConfigError> {
-        let mut draft = Draft::new(Self::default());
-        if let Some((path, bytes)) = file {
-            match str::from_utf8(&bytes) {
-                Ok(text) => draft.add_file(path, text),
-                Err(error) => draft.add_problem(not_utf8(path, &bytes, error.valid_up_to())),
-            }
-        }
-        draft.add_environment(&layers.environment);
-        for setting in &layers.settings {
-            draft.add_setting(setting);
-        }
-        draft.finish()
     }
 }
 

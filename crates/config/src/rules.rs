@@ -10,7 +10,7 @@ use crate::draft::Notes;
 use crate::keys::INTERFACE;
 use crate::quantity::{size_text, time_text};
 
-pub(crate) fn check(config: &Config, notes: &mut Notes) {
+pub(crate) fn check(config: &Config, notes: &mut Notes<'_>) {
     check_interfaces(config, notes);
     check_memory(config, notes);
     let Config { flow, emergency, rows, .. } = config;
@@ -35,7 +35,7 @@ pub(crate) fn check(config: &Config, notes: &mut Notes) {
     }
 }
 
-fn check_interfaces(config: &Config, notes: &mut Notes) {
+fn check_interfaces(config: &Config, notes: &mut Notes<'_>) {
     if config.interfaces.is_empty() {
         notes.broken(&keys(&[INTERFACE]), "no interface is left to capture from".to_owned());
     }
@@ -50,7 +50,7 @@ fn check_interfaces(config: &Config, notes: &mut Notes) {
     }
 }
 
-fn check_memory(config: &Config, notes: &mut Notes) {
+fn check_memory(config: &Config, notes: &mut Notes<'_>) {
     let (buffers, memory) = (config.capture_buffers_bytes(), config.sensor.memory_bytes);
     if buffers <= memory / 2 {
         return;
@@ -58,10 +58,9 @@ fn check_memory(config: &Config, notes: &mut Notes) {
     let of_interface = |at| ["buffer", "readers"].map(|key| format!("{INTERFACE}.{at}.{key}"));
     let mut taking_part = keys(&["sensor.memory"]);
     taking_part.extend((0..config.interfaces.len()).flat_map(of_interface));
+    let (buffers, memory) = (size_text(buffers), size_text(memory));
     let text = format!(
-        "the capture buffers of all readers take {} of sensor.memory, which is {}; they can take half of it",
-        size_text(buffers),
-        size_text(memory),
+        "the capture buffers of all readers take {buffers}; they can take half of sensor.memory, which is {memory}"
     );
     notes.broken(&taking_part, text);
 }

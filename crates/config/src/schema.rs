@@ -111,7 +111,7 @@ fn section_of<R: 'static>(
 
 fn property<R>(key: &Key<R>, root: &R) -> Json {
     let comment = manual::comment_of(&format!("{}.{}", key.section, key.name)).unwrap_or_default();
-    let range = key.field.range_text().map_or_else(String::new, |range| format!(" [{range}]"));
+    let range = key.field.range_text().map_or_else(String::new, |range| format!(". Range: {range}."));
     let mut members = vec![("description", Json::Text(format!("{comment}{range}")))];
     members.extend(key.field.schema());
     members.push(("default", key.field.write(root).into()));
