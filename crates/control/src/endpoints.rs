@@ -27,8 +27,6 @@ use crate::recent_flows::RecentFlows;
 use crate::sensor::{FlowQuery, ScoreBody, ScoreRefusal, Sensor};
 use crate::snapshot::{IncidentView, Snapshot};
 
-/// Within this a body must be here.
-const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// Flows of an answer, if nothing else is asked for.
 const FLOWS_DEFAULT: usize = 100;
 const PATHS: &str = "paths are /metrics, /health, /v1/status, /v1/flows, /v1/incidents and /v1/score";
@@ -39,6 +37,8 @@ pub(crate) struct Desk {
     health: Mutex<HealthWatch>,
     /// One permit.
     scoring: Arc<Semaphore>,
+    /// Within this a body must be here.
+    body_within: Duration,
     pub(crate) meter: ControlMeter,
 }
 
@@ -109,11 +109,12 @@ pub(crate) fn endpoints(desk: Arc<Desk>) -> Router {
 }
 
 impl Desk {
-    pub(crate) fn new(sensor: Arc<dyn Sensor>) -> Self {
+    pub(crate) fn new(sensor: Arc<dyn Sensor>, body_within: Duration) -> Self {
         Self {
             sensor,
             health: Mutex::default(),
             scoring: Arc::new(Semaphore::new(1)),
+            body_within,
             meter: ControlMeter::default(),
         }
     }
@@ -186,7 +187,7 @@ async fn score(State(desk): State<Arc<Desk>>, request: Request) -> Answer {
             "one request at a time: try again in a second",
         )
     })?;
-    let body = score_body(&read_body(request.into_body()).await?)?;
+    let body = score_body(&read_body(request.into_body(), desk.body_within).await?)?;
     let sensor = Arc::clone(&desk.sensor);
     let scored = tokio::task::spawn_blocking(move || {
         let scored = sensor.score(body);
@@ -200,9 +201,9 @@ async fn score(State(desk): State<Arc<Desk>>, request: Request) -> Answer {
     }
 }
 
-async fn read_body(body: Body) -> Result<Vec<u8>, Refusal> {
+async fn read_body(body: Body, within: Duration) -> Result<Vec<u8>, Refusal> {
     let whole = Limited::new(body, ScoreBody::BYTES_MAX).collect();
-    match tokio::time::timeout(BODY_WITHIN, whole).await {
+    match tokio::time::timeout(within, whole).await {
         Ok(Ok(body)) => Ok(body.to_bytes().into()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::too_large()),
         Ok(Err(error)) => Err(Refusal::new(
@@ -214,7 +215,7 @@ async fn read_body(body: Body) -> Result<Vec<u8>, Refusal> {
         Err(_) => Err(Refusal::new(
             StatusCode::REQUEST_TIMEOUT,
             Refused::Slow,
-            format!("the body was not here within {} s", BODY_WITHIN.as_secs()),
+            format!("the body was not here within {} s", within.as_secs()),
             "send less, or faster",
         )),
     }

@@ -30,6 +30,8 @@ pub mod recent_flows;
 pub mod listeners;
 pub mod server;
 
+pub mod top;
+
 mod control_meter;
 mod endpoints;
 mod paced_stream;
@@ -46,3 +48,4 @@ pub use snapshot::{
     InterfaceView, MemoryView, Missing, ModelView, NicView, ScoringView, SensorView, SinkView, Snapshot,
     State, TalkerView, WorkerView,
 };
+pub use top::{TopError, TopSettings, top, top_once};

@@ -49,10 +49,10 @@ impl Sensor for Stub {
     }
 }
 
-struct Server {
+pub(crate) struct Server {
     stub: Arc<Stub>,
     address: SocketAddr,
-    socket: PathBuf,
+    pub(crate) socket: PathBuf,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<std::io::Result<()>>>,
     _folder: tempfile::TempDir,
@@ -65,7 +65,7 @@ struct Answer {
 }
 
 impl Server {
-    fn start(mut snapshot: Snapshot) -> Self {
+    pub(crate) fn start(mut snapshot: Snapshot) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         snapshot.sensor.now_us = now.as_micros() as i64;
         let folder = tempfile::tempdir().unwrap();

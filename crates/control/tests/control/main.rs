@@ -10,3 +10,4 @@
 mod http;
 mod metrics;
 mod samples;
+mod top;
