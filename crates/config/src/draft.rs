@@ -145,6 +145,7 @@ impl<'a> Draft<'a> {
             return self.notes.rule(layer.at(value.span()), INTERFACE, misplaced());
         };
         self.config.interfaces.clear();
+        self.notes.origins.retain(|path, _| blocks_of(path).all(|block| block != INTERFACE));
         self.notes.origins.insert(INTERFACE.to_owned(), layer.at(value.span()));
         for (at, block) in blocks.iter().enumerate().take(INTERFACES_MAX) {
             let path = format!("{INTERFACE}.{at}");
@@ -239,13 +240,13 @@ impl<'a> Notes<'a> {
     /// Notes that a rule over `keys` is broken, at the first of them in the latest layer; not if one of them is known to be
     /// wrong.
     pub(crate) fn broken(&mut self, keys: &[String], text: String) {
-        let is_wrong = |key: &String| blocks(key).any(|path| self.problems.has(path));
+        let is_wrong = |key: &String| blocks_of(key).any(|path| self.problems.has(path));
         if keys.iter().any(is_wrong) {
             return;
         }
         // A key that a block left out has its place, but those that it names are better ones to point at.
         let set = keys.iter().filter_map(|key| {
-            let mut around = blocks(key).enumerate();
+            let mut around = blocks_of(key).enumerate();
             let (steps_up, origin) =
                 around.find_map(|(steps, path)| Some((steps, self.origins.get(path)?)))?;
             Some((key, origin, steps_up))
@@ -401,7 +402,7 @@ fn spanned(value: DeValue<'_>) -> Spanned<DeValue<'_>> {
 }
 
 /// A key, the block or section that it is in, and so on: `interface.0.name`, `interface.0`, `interface`.
-fn blocks(key: &str) -> impl Iterator<Item = &str> {
+fn blocks_of(key: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(key), |path| path.rsplit_once('.').map(|(block, _)| block))
 }
 

@@ -22,7 +22,9 @@ pub(crate) enum Json {
 /// common with others it cannot say.
 #[must_use]
 pub fn json_schema() -> String {
-    let mut properties: Vec<(&'static str, Json)> = sections().map(|name| (name, section(name))).collect();
+    let default = Config::default();
+    let mut properties: Vec<(&'static str, Json)> =
+        sections().map(|name| (name, section(name, &default))).collect();
     properties.sort_by_key(|(name, _)| manual::entries().position(|(path, _)| path == *name));
     let schema = Json::Object(vec![
         ("$schema", Json::text("https://json-schema.org/draft/2020-12/schema")),
@@ -76,12 +78,11 @@ impl Serialize for Json {
     }
 }
 
-fn section(name: &str) -> Json {
-    let config = Config::default();
+fn section(name: &str, default: &Config) -> Json {
     if name != INTERFACE {
-        return section_of(name, KEYS.iter().filter(|key| key.section == name), &config, &[]);
+        return section_of(name, KEYS.iter().filter(|key| key.section == name), default, &[]);
     }
-    let block = section_of(name, INTERFACE_KEYS.iter(), &config.interfaces[0], &["name"]);
+    let block = section_of(name, INTERFACE_KEYS.iter(), &default.interfaces[0], &["name"]);
     Json::Object(vec![
         ("type", Json::text("array")),
         ("minItems", Json::Number(1)),

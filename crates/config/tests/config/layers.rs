@@ -254,6 +254,23 @@ fn interfaces_can_be_listed_and_keep_what_was_said_of_them() {
 }
 
 #[test]
+fn a_list_of_interfaces_is_blamed_for_what_it_leads_to() {
+    let settings = ["interface.0.readers=4", "interface=eth0,eth1,eth2"];
+    let error = Config::load(&layers(&[], &settings)).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "--set interface=eth0,eth1,eth2: interface.0.buffer: the capture buffers of all readers take 384MiB; they can take \
+         half of sensor.memory, which is 512MiB"
+    );
+}
+
+#[test]
+fn marks_of_byte_order_and_carriage_returns_are_no_matter() {
+    let config = read("\u{feff}[sensor]\r\nworkers = 3\r\n\r\n[[interface]]\r\nname = \"lo\"\r\n");
+    assert_eq!((config.sensor.workers, names(&config)), (3, vec!["lo"]));
+}
+
+#[test]
 fn the_environment_of_others_is_left_alone() {
     let others = [
         ("PATH", "/bin"),
