@@ -26,6 +26,9 @@ pub(crate) struct Input {
     pub(crate) bytes: u64,
     pub(crate) notices: Vec<String>,
     pub(crate) seen: u64,
+    /// Live: for want of room, in the kernel and before a worker.
+    pub(crate) kernel_dropped: u64,
+    pub(crate) ring_dropped: u64,
     /// Did not match `--filter`.
     pub(crate) filtered_out: u64,
     /// Repeated within `--dedup`.
@@ -96,6 +99,8 @@ pub(crate) struct PacketStats {
 #[derive(Debug, Serialize)]
 pub(crate) struct FlowStats {
     pub(crate) emitted: u64,
+    /// Early records of flows that went on.
+    pub(crate) partial: u64,
     pub(crate) opened: u64,
     pub(crate) live: u64,
     pub(crate) evicted: u64,
@@ -127,8 +132,8 @@ impl Stats {
         let mut packets = PacketStats {
             seen: input.seen,
             processed: tables.counters.packets,
-            kernel_dropped: 0,
-            ring_dropped: 0,
+            kernel_dropped: input.kernel_dropped,
+            ring_dropped: input.ring_dropped,
             filtered: input.filtered_out + input.duplicates,
             filtered_by_reason: by_name(
                 ["expression", "duplicate"].into_iter(),
@@ -163,6 +168,7 @@ impl Stats {
             decode,
             flows: FlowStats {
                 emitted: exported.flows,
+                partial: exported.partial,
                 opened: tables.counters.flows_opened,
                 live: tables.counters.flows_live,
                 evicted: tables.counters.flows_evicted,

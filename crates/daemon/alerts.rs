@@ -33,6 +33,8 @@ pub(crate) struct Alerts {
     out: AlertOut,
     line: Vec<u8>,
     failed: Option<io::Error>,
+    /// Alerts of models before this one.
+    before: u64,
     model: String,
     /// Name and ATT&CK technique of each class.
     classes: Vec<(String, Option<String>)>,
@@ -58,6 +60,8 @@ pub(crate) trait AlertPost: Send {
 /// What happened to an alert.
 pub(crate) struct Told<'a> {
     pub(crate) event: Event,
+    /// Of the alert, from 1 in the order of raising, whatever model raised it.
+    pub(crate) number: u64,
     pub(crate) incident: &'a Incident<FlowHead, Why>,
     pub(crate) class: &'a str,
     pub(crate) attack_id: Option<&'a str>,
@@ -203,11 +207,12 @@ impl Alerts {
             out,
             line: Vec::new(),
             failed: None,
+            before: 0,
             model: String::new(),
             classes: Vec::new(),
             summary: AlertSummary::default(),
         };
-        alerts.speak_for(manifest);
+        alerts.speak_for(manifest, 0);
         Ok(alerts)
     }
 
@@ -217,16 +222,18 @@ impl Alerts {
             out: AlertOut::Post(post),
             line: Vec::new(),
             failed: None,
+            before: 0,
             model: String::new(),
             classes: Vec::new(),
             summary: AlertSummary::default(),
         };
-        alerts.speak_for(manifest);
+        alerts.speak_for(manifest, 0);
         alerts
     }
 
-    /// From now on alerts are those of this model.
-    pub(crate) fn speak_for(&mut self, manifest: &Manifest) {
+    /// From now on alerts are those of this model; there were so many by the one before.
+    pub(crate) fn speak_for(&mut self, manifest: &Manifest, before: u64) {
+        self.before += before;
         let attack_id = |class: &String| manifest.attack_ids.get(class).cloned();
         self.model.clone_from(&manifest.id);
         self.classes = manifest.classes.iter().map(|class| (class.clone(), attack_id(class))).collect();
@@ -251,7 +258,7 @@ impl Alerts {
         let line = Line {
             time: time(now_us),
             event: event.name(),
-            alert: incident.alert,
+            alert: self.before + incident.alert,
             by,
             source,
             sources,
@@ -284,6 +291,7 @@ impl Alerts {
             AlertOut::Post(post) => {
                 post.post(&Told {
                     event,
+                    number: self.before + incident.alert,
                     incident,
                     class,
                     attack_id: attack_id.as_deref(),
@@ -496,6 +504,6 @@ fn time(micros: i64) -> String {
 }
 
 /// An address of a flow key: IPv4 stands in it as `::ffff:a.b.c.d`.
-fn address(bits: u128) -> IpAddr {
+pub(crate) fn address(bits: u128) -> IpAddr {
     IpAddr::V6(Ipv6Addr::from(bits)).to_canonical()
 }

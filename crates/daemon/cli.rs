@@ -10,6 +10,7 @@ use tapline_label::time_text::{Clock, parse_utc_offset};
 use crate::dataset_cli::DatasetCommand;
 use crate::eval_cli::{self, EvalArgs};
 use crate::learn_cli::{self, LearnArgs};
+use crate::sensor_cli::RunArgs;
 use crate::train_cli::{self, TrainArgs};
 use crate::version;
 
@@ -57,6 +58,11 @@ pub(crate) enum Command {
     #[command(
         after_help = "EXAMPLES:\n  tapline model info models/default\n  tapline model verify models/default models/mine"
     )]
+    /// Watch interfaces, for as long as nobody says stop
+    #[command(
+        after_help = "EXAMPLES:\n  tapline run -c /etc/tapline/tapline.toml\n  tapline run --set interface=eth1 --set rows.folder=/data/flows --set scoring.model=models/default"
+    )]
+    Run(RunArgs),
     Model {
         #[command(subcommand)]
         command: ModelCommand,

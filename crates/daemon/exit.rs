@@ -30,6 +30,10 @@ pub(crate) enum Code {
     CantCreate = 73,
     /// EX_IOERR: reading or writing failed half-way.
     Io = 74,
+    /// EX_NOPERM: a right is missing.
+    NoPermission = 77,
+    /// EX_CONFIG: the configuration is wrong.
+    Config = 78,
 }
 
 impl Failure {

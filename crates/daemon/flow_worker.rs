@@ -46,6 +46,16 @@ impl<T: Tracker> FlowWorker<T> {
         self.table.tick(now);
     }
 
+    /// As [`tick`](Self::tick), with flows ending `hurry_us` earlier than their timeouts say.
+    pub(crate) fn tick_hurried(&mut self, now: Timestamp, hurry_us: i64) {
+        self.table.tick_hurried(now, hurry_us);
+    }
+
+    /// What the table has done so far.
+    pub(crate) fn counters(&self) -> &TableCounters {
+        self.table.counters()
+    }
+
     pub(crate) fn finish(&mut self) {
         self.table.finish();
     }

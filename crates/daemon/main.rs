@@ -16,6 +16,8 @@ mod features_command;
 mod label_command;
 mod model_command;
 mod replay;
+mod sensor;
+mod sensor_cli;
 mod train_cli;
 mod train_command;
 
@@ -59,6 +61,7 @@ use crate::exit::Failure;
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Replay(args) => replay::run(&args),
+        Command::Run(args) => sensor::run(&args),
         Command::Label(args) => label_command::run(&args),
         Command::Dataset { command } => dataset_command::run(&command),
         Command::Eval(args) => eval_command::run(&args),

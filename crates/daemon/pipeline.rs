@@ -24,7 +24,7 @@ use crate::reader::{Reader, Routed};
 use crate::ring::{Abandoned, CAPACITY, Receiver, Sender, ring};
 
 /// Packets per batch: 24 kB, so that a batch is still in the cache of the core that filled it when it is read.
-const PACKETS_PER_BATCH: usize = 256;
+pub(crate) const PACKETS_PER_BATCH: usize = 256;
 /// Flows per batch.
 pub(crate) const FLOWS_PER_BATCH: usize = 32;
 

@@ -171,11 +171,6 @@ impl Intake {
         self.now = self.now.max(now);
     }
 
-    /// What the decoder counted.
-    pub(crate) fn decode_counters(&self) -> &DecodeCounters {
-        self.decoder.counters()
-    }
-
     /// What was taken in.
     pub(crate) fn close(self) -> (Input, DecodeCounters) {
         (self.input, *self.decoder.counters())

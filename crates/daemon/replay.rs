@@ -276,6 +276,7 @@ pub(crate) fn of_capture(error: CaptureError) -> Failure {
         ErrorKind::Io => Code::Io,
         ErrorKind::Usage => Code::Usage,
         ErrorKind::Unavailable => Code::Unavailable,
+        ErrorKind::NoPermission => Code::NoPermission,
         _ => Code::Software,
     };
     Failure::new(code, error)

@@ -257,6 +257,17 @@ impl Judge {
     }
 }
 
+impl Judge {
+    /// What the model calls itself.
+    pub(crate) fn id(&self) -> &str {
+        &self.manifest.id
+    }
+
+    pub(crate) const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+}
+
 impl ScoringDesk {
     /// Has `judge` take over at the next tick, within a tenth of a second.
     pub(crate) fn hand_over(&self, judge: Judge) {
@@ -398,11 +409,12 @@ impl Scoring {
         let Past { verdicts, incidents, alerts, windows } = &mut self.past;
         add_verdicts(verdicts, &self.bench.classes, &self.scorer.counters());
         *incidents += self.bench.incidents.counters().opened;
-        *alerts += self.bench.incidents.counters().alerts;
+        let raised = self.bench.incidents.counters().alerts;
+        *alerts += raised;
         *windows += self.scorer.window_counters().windows;
         let Judge { manifest, scorer, incidents, classes, model, columns } = judge;
         self.scorer = scorer;
-        self.bench.alerts.speak_for(&manifest);
+        self.bench.alerts.speak_for(&manifest, raised);
         self.bench.incidents = incidents;
         self.bench.classes = classes;
         self.bench.model = model;

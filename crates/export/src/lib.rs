@@ -78,6 +78,7 @@ mod ndjson;
 #[cfg(feature = "parquet")]
 mod parquet;
 
+pub mod json_rows;
 mod line_buffer;
 mod line_encoder;
 pub mod output;
@@ -110,6 +111,7 @@ pub use error::{ExportError, Whole};
 pub use eve::{Eve, EveAlert, EveColumns, EveFlow, EveStats, EveTraffic, EveVerdict};
 pub use file_archive::{Compression, FileRules, Fsync, Leftovers, SinkError};
 pub use format::{Format, UnknownFormat};
+pub use json_rows::JsonRows;
 pub use number_text::NumberText;
 pub use output::Output;
 pub use rotating_file::RotatingFile;
