@@ -91,13 +91,15 @@ mod linux {
     /// Better said now than at the first rotation.
     fn can_write(paths: &Paths) -> Result<(), RightsError> {
         paths.write.iter().try_for_each(|folder| {
-            access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|errno| match errno {
-                rustix::io::Errno::NOENT => RightsError::Path { path: folder.clone(), source: errno.into() },
-                errno => RightsError::NotWritable {
-                    folder: folder.clone(),
-                    user_id: rustix::process::getuid().as_raw(),
-                    source: errno.into(),
-                },
+            let there =
+                fs::metadata(folder).map_err(|source| RightsError::Path { path: folder.clone(), source })?;
+            if !there.is_dir() {
+                return Err(RightsError::NotAFolder { folder: folder.clone() });
+            }
+            access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|errno| RightsError::NotWritable {
+                folder: folder.clone(),
+                user_id: rustix::process::getuid().as_raw(),
+                source: errno.into(),
             })
         })
     }

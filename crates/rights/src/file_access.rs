@@ -74,11 +74,7 @@ fn add_paths(mut created: RulesetCreated, paths: &Paths) -> Result<RulesetCreate
         created = created.add_rule(named(path)?.readable()).map_err(refused)?;
     }
     for folder in &paths.write {
-        let found = named(folder)?;
-        if !found.is_folder {
-            return Err(RightsError::NotAFolder { folder: folder.clone() });
-        }
-        created = created.add_rule(PathBeneath::new(found.file, WRITABLE)).map_err(refused)?;
+        created = created.add_rule(PathBeneath::new(named(folder)?.file, WRITABLE)).map_err(refused)?;
     }
     Ok(created)
 }

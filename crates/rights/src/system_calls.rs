@@ -1,9 +1,8 @@
 //! seccomp(2): which system calls still work.
 //!
-//! Two programs, of which the stricter answer counts. The first allows what is listed here, with arguments where they
-//! matter, and answers EPERM to all else. The second answers ENOSYS where a C library has a way around: to calls that are
-//! newer than this list, and to clone3, whose arguments no program can see; threads are then made by clone, which shows
-//! that it makes no process.
+//! What is listed here is allowed, with arguments where they matter; all else answers EPERM. But where a C library has a
+//! way around, the answer is ENOSYS: to calls that are newer than this list, and to clone3, whose arguments no program can
+//! see; threads are then made by clone, which shows that it makes no process.
 
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
@@ -27,20 +26,18 @@ pub(crate) fn restrict() -> Result<Protection, RightsError> {
     let rules = rules(process::id()).map_err(|error| refused(error.into()))?;
     let count = rules.len();
     let program = program(rules, arch).map_err(|error| refused(error.into()))?;
-    for program in [program, unknown_calls()] {
-        match apply_filter(&program) {
-            Ok(()) => {}
-            Err(Error::Seccomp(errno))
-                if errno.raw_os_error().is_some_and(|errno| ABSENT.contains(&errno)) =>
-            {
-                return Ok(unavailable(format!(
-                    "the kernel was built without CONFIG_SECCOMP_FILTER, or a container forbids it: {errno}"
-                )));
-            }
-            Err(error) => return Err(refused(error)),
+    match apply_filter(&program) {
+        Ok(()) => {
+            let what = format!("in force, {count} system calls left");
+            Ok(Protection::InForce { what, lacking: Vec::new() })
         }
+        Err(Error::Seccomp(errno)) if errno.raw_os_error().is_some_and(|errno| ABSENT.contains(&errno)) => {
+            Ok(unavailable(format!(
+                "the kernel was built without CONFIG_SECCOMP_FILTER, or a container forbids it: {errno}"
+            )))
+        }
+        Err(error) => Err(refused(error)),
     }
-    Ok(Protection::InForce { what: format!("in force, {count} system calls left"), lacking: Vec::new() })
 }
 
 fn unavailable(reason: String) -> Protection {
@@ -49,7 +46,10 @@ fn unavailable(reason: String) -> Protection {
 
 fn program(rules: Rules, arch: TargetArch) -> Result<BpfProgram, BackendError> {
     let denied = SeccompAction::Errno(libc::EPERM.cast_unsigned());
-    SeccompFilter::new(rules, denied, SeccompAction::Allow, arch)?.try_into()
+    let listed: BpfProgram = SeccompFilter::new(rules, denied, SeccompAction::Allow, arch)?.try_into()?;
+    let mut program = unknown_calls();
+    program.extend(listed);
+    Ok(program)
 }
 
 /// By the number of the call; any of its rules allows it, none at all allows it whatever the arguments.
@@ -119,18 +119,16 @@ fn masked(argument: u8, mask: i32, value: i32) -> Result<SeccompCondition, Backe
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, mask, value.cast_unsigned().into())
 }
 
-/// ENOSYS to clone3 and to what is newer than the list, else yes. The other program ends who calls by the numbers of
-/// another architecture; those of x32 are large, and newer by this count.
+/// Answers ENOSYS to clone3 and to what is newer than the list; else what follows it decides, which begins by ending who
+/// calls by the numbers of another architecture. (Those of x32 are large, and newer by this count.)
 fn unknown_calls() -> BpfProgram {
     let step = |code: u32, k: u32, jt: u8, jf: u8| sock_filter { code: code as u16, jt, jf, k };
-    let known = NEWEST_KNOWN_CALL as u32;
     let enosys = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
     vec![
         // The number is the first word of `struct seccomp_data`.
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        step(libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K, known, 2, 0),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_clone3 as u32, 1, 0),
-        step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K, NEWEST_KNOWN_CALL as u32, 1, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_clone3 as u32, 0, 1),
         step(libc::BPF_RET | libc::BPF_K, enosys, 0, 0),
     ]
 }
