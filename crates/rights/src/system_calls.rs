@@ -250,9 +250,6 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_mremap,
     libc::SYS_madvise,
     libc::SYS_msync,
-    libc::SYS_mincore,
-    libc::SYS_mlock,
-    libc::SYS_munlock,
     libc::SYS_membarrier,
     // Threads.
     libc::SYS_futex,
