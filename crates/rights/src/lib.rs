@@ -13,7 +13,8 @@
 //! measure whether it is in force, and if not, why: a kernel that lacks one is told, never passed over. What is dropped
 //! stays dropped: nothing here gives a right back. Only Linux knows these measures; elsewhere all are unavailable.
 //!
-//! [`Notifier`] speaks sd_notify(3). [`capture_denied_help`] has the lines that grant the right to capture.
+//! [`Notifier`] speaks sd_notify(3). [`diagnose`] is `tapline doctor` as data: facts in, [`Finding`]s out, each with its
+//! cure. [`capture_denied_help`] has the lines that grant the right to capture.
 //!
 //! ```no_run
 //! use std::path::PathBuf;
@@ -33,6 +34,7 @@
 
 mod capabilities;
 mod confinement;
+mod diagnosis;
 mod error;
 #[cfg(target_os = "linux")]
 mod file_access;
@@ -47,6 +49,7 @@ mod system_calls;
 
 pub use capabilities::CapabilitySet;
 pub use confinement::drop_all;
+pub use diagnosis::{CapturePlan, Finding, InterfacePlan, State, diagnose};
 pub use error::RightsError;
 pub use notifier::Notifier;
 pub use plan::{Grant, Paths, Plan, TcpConnect};

@@ -110,7 +110,7 @@ pub fn capture_denied_help(binary: &Path, interface: &str) -> String {
 }
 
 /// Quoted, where a shell would not take it as one word.
-fn shell_word(text: &str) -> String {
+pub(crate) fn shell_word(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,=".contains(&byte);
     if !text.is_empty() && text.bytes().all(plain) {
         return text.to_owned();

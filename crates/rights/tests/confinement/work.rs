@@ -22,7 +22,8 @@ pub(crate) const CASES: &[Case] = &[
     ("sockets", sockets),
     ("threads", threads),
     ("manager", manager),
-    ("old_proc", old_proc),
+    ("own_proc", own_proc),
+    ("own_proc_later", own_proc_later),
 ];
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -31,7 +32,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         child::test("sockets_and_tokio_work", || drop(child::run_case("sockets"))),
         child::test("threads_signals_and_memory_work", || drop(child::run_case("threads"))),
         child::test("the_service_manager_is_still_told", manager_is_told),
-        child::test("the_process_can_still_read_about_itself", || drop(child::run_case("old_proc"))),
+        child::test("the_process_can_still_read_about_itself", || drop(child::run_case("own_proc"))),
+        child::test("it_can_so_after_memory_was_short", || drop(child::run_case("own_proc_later")))
+            // Makes the whole host forget what it has cached of files.
+            .with_ignored_flag(true),
     ]
 }
 
@@ -209,15 +213,32 @@ fn manager() {
     notifier.ping().unwrap();
 }
 
-fn old_proc() {
+fn own_proc() {
     drop_to(&child::folder(), Vec::new());
+    read_about_itself();
+}
+
+fn own_proc_later() {
+    let mut forget = File::create("/proc/sys/vm/drop_caches").unwrap();
+    drop_to(&child::folder(), Vec::new());
+    read_about_itself();
+    for _ in 0..3 {
+        // Names and inodes.
+        forget.write_all(b"2").unwrap();
+        thread::sleep(Duration::from_millis(100));
+    }
+    read_about_itself();
+}
+
+fn read_about_itself() {
     let resident = || {
         let status = fs::read_to_string("/proc/self/status").unwrap();
         status.lines().any(|line| line.starts_with("VmRSS:"))
     };
     assert!(resident());
     assert!(thread::spawn(resident).join().unwrap());
-    fs::read_to_string("/proc/self/stat").unwrap();
     fs::read_to_string("/proc/thread-self/stat").unwrap();
     assert!(fs::read_dir("/proc/self/fd").unwrap().count() > 2);
+    fs::read_to_string("/sys/class/net/lo/statistics/rx_packets").unwrap();
+    assert!(("localhost", 80).to_socket_addrs().unwrap().next().is_some());
 }
