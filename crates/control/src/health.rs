@@ -1,6 +1,6 @@
-//! [`HealthWatch`]: whether the sensor does its work.
+//! [`Health`]: whether the sensor does its work.
 //!
-//! In: each new snapshot, and the clock when somebody asks. Out: a [`Health`] with reasons. A packet that the accounts do not
+//! In: each new snapshot, and the clock when somebody asks. Out: the reasons against it. A packet that the accounts do not
 //! explain is a fault only once it stays: the terms are counted in several threads.
 
 use serde::{Deserialize, Serialize};
