@@ -55,7 +55,8 @@ pub(crate) fn run(mut command: Command) -> String {
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said).into_owned();
     assert!(output.status.success(), "{}: {said}", output.status);
-    print!("{said}");
+    // What a test passes over is told; the rest is noise.
+    said.lines().filter(|line| line.starts_with("skipped")).for_each(|line| println!("{line}"));
     said
 }
 

@@ -6,6 +6,7 @@ use std::slice;
 use std::thread;
 
 use libtest_mimic::Trial;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 use tapline_rights::{CapabilitySet, Paths, Plan, Protection, Rights, RightsError, drop_all};
 
 use crate::child::{self, Case};
@@ -13,6 +14,7 @@ use crate::child::{self, Case};
 pub(crate) const CASES: &[Case] = &[
     ("nothing_wanted", nothing_wanted),
     ("everything_wanted", everything_wanted),
+    ("kernel_without", kernel_without),
     ("bad_paths", bad_paths),
     ("other_threads", other_threads),
     ("folder_of_another", folder_of_another),
@@ -25,6 +27,7 @@ pub(crate) fn tests() -> Vec<Trial> {
             drop(child::run_case("everything_wanted"))
         }),
         child::test("a_user_without_rights_can_drop_them_too", unprivileged),
+        child::test("what_the_kernel_lacks_is_said", kernels_without),
         child::test("a_path_that_cannot_be_kept_is_an_error", || drop(child::run_case("bad_paths"))),
         child::test("other_threads_are_an_error", || drop(child::run_case("other_threads"))),
         child::test("a_folder_of_another_user_is_told_at_once", || {
@@ -74,6 +77,47 @@ fn everything_wanted() {
     let after = Rights::now();
     assert_eq!((after.landlock, after.seccomp_available), (before.landlock, before.seccomp_available));
     assert_eq!((after.capabilities, after.can_capture()), (report.kept, before.can_capture()));
+}
+
+/// The answer of a kernel, or a container, that lacks both measures.
+const LACKING: &str = "TAPLINE_TEST_LACKING";
+
+fn kernels_without() {
+    for (answer, reason) in [
+        (libc::ENOSYS, "the kernel has none"),
+        (libc::EOPNOTSUPP, "the kernel was started without it"),
+        (libc::EPERM, "a seccomp filter forbids it"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = child::command("kernel_without", folder.path());
+        command.env(LACKING, answer.to_string());
+        let said = child::run(command);
+        assert!(said.contains(reason) || said.contains("skipped"), "{said}");
+    }
+}
+
+fn kernel_without() {
+    let answer: i32 = std::env::var(LACKING).unwrap().parse().unwrap();
+    // Another filter, as a container has one, answers for the kernel; it cannot answer so to who installs it.
+    let answers_all = SeccompAction::Errno(answer.cast_unsigned());
+    let calls = [(libc::SYS_landlock_create_ruleset, Vec::new()), (libc::SYS_seccomp, Vec::new())];
+    let arch = TargetArch::try_from(std::env::consts::ARCH).unwrap();
+    let filter = SeccompFilter::new(calls.into(), SeccompAction::Allow, answers_all, arch).unwrap();
+    if seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).is_err() {
+        return println!("skipped: no seccomp here");
+    }
+    let plan = Plan { keep_net_raw: true, landlock: Some(Paths::default()), seccomp: true };
+    if answer == libc::EOPNOTSUPP {
+        // Not what seccomp(2) says of itself, therefore no excuse.
+        let error = drop_all(&plan).unwrap_err();
+        assert!(matches!(error, RightsError::Seccomp { .. }), "{error}");
+    }
+    let report = drop_all(&Plan { seccomp: answer != libc::EOPNOTSUPP, ..plan }).unwrap();
+    println!("{report}");
+    assert!(report.falls_short() && matches!(report.landlock, Protection::Unavailable { .. }), "{report}");
+    assert!(!report.seccomp.is_in_force(), "{report}");
+    // What there is holds all the same.
+    assert!(Rights::now().no_new_privileges && report.capabilities.is_in_force());
 }
 
 /// As systemd starts it: another user, CAP_NET_RAW at most.

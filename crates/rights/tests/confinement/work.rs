@@ -1,24 +1,26 @@
 //! What must go on working, with everything dropped that can be.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use tapline_rights::{Notifier, Paths, Plan, TcpConnect, drop_all};
+use tapline_rights::{Grant, Notifier, Paths, Plan, TcpConnect, drop_all};
 
 use crate::child::{self, Case};
 
 pub(crate) const CASES: &[Case] = &[
     ("files", files),
+    ("replaced", replaced),
     ("sockets", sockets),
     ("threads", threads),
     ("manager", manager),
@@ -29,6 +31,7 @@ pub(crate) const CASES: &[Case] = &[
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
         child::test("files_of_the_sensor_can_be_written_and_kept", || drop(child::run_case("files"))),
+        child::test("a_file_that_was_replaced_can_be_read_by_its_folder", file_is_replaced),
         child::test("sockets_and_tokio_work", || drop(child::run_case("sockets"))),
         child::test("threads_signals_and_memory_work", || drop(child::run_case("threads"))),
         child::test("the_service_manager_is_still_told", manager_is_told),
@@ -85,6 +88,42 @@ fn files() {
     rustix::fs::inotify::add_watch(&watch, &folder, rustix::fs::inotify::WatchFlags::CREATE).unwrap();
     File::create(folder.join("new")).unwrap();
     assert!(rustix::io::read(&watch, &mut [0; 512][..]).unwrap() > 0);
+}
+
+/// As an editor saves: another file is renamed over the one that is there.
+fn file_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["own", "shared"] {
+        fs::create_dir(folder.path().join(part)).unwrap();
+        fs::write(folder.path().join(part).join("tapline.toml"), "old").unwrap();
+    }
+    let mut command = child::command("replaced", folder.path());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "dropped\n");
+    for part in ["own", "shared"] {
+        fs::write(folder.path().join("new"), "new").unwrap();
+        fs::rename(folder.path().join("new"), folder.path().join(part).join("tapline.toml")).unwrap();
+    }
+    // Told so.
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+}
+
+fn replaced() {
+    let [own, shared] = ["own", "shared"].map(|part| child::folder().join(part).join("tapline.toml"));
+    let mut paths = Paths { read: vec![shared.clone()], ..Paths::default() };
+    assert_eq!(paths.reread(&own), Grant::Folder);
+    let report = drop_all(&Plan { keep_net_raw: true, landlock: Some(paths), seccomp: true }).unwrap();
+    assert_eq!([&own, &shared].map(|file| fs::read_to_string(file).unwrap()), ["old", "old"]);
+    println!("dropped");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    assert_eq!(fs::read_to_string(&own).unwrap(), "new");
+    if report.landlock.is_in_force() {
+        let refused = fs::read_to_string(&shared).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "a rule holds for a file, not for its name");
+    }
 }
 
 fn sockets() {
