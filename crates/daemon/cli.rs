@@ -10,7 +10,8 @@ use tapline_label::time_text::{Clock, parse_utc_offset};
 use crate::dataset_cli::DatasetCommand;
 use crate::eval_cli::{self, EvalArgs};
 use crate::learn_cli::{self, LearnArgs};
-use crate::sensor_cli::RunArgs;
+#[cfg(all(feature = "libpcap", target_os = "linux"))]
+use crate::sensor_cli::SensorCommand;
 use crate::train_cli::{self, TrainArgs};
 use crate::version;
 
@@ -28,6 +29,9 @@ pub(crate) enum Command {
     /// Turn capture files into flow rows
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<ReplayArgs>),
+    #[cfg(all(feature = "libpcap", target_os = "linux"))]
+    #[command(flatten)]
+    Sensor(SensorCommand),
     /// Label flow rows, of Tapline or CICFlowMeter, with what is known about the traffic
     #[command(after_help = LABEL_EXAMPLES)]
     Label(Box<LabelArgs>),
@@ -58,11 +62,6 @@ pub(crate) enum Command {
     #[command(
         after_help = "EXAMPLES:\n  tapline model info models/default\n  tapline model verify models/default models/mine"
     )]
-    /// Watch interfaces, for as long as nobody says stop
-    #[command(
-        after_help = "EXAMPLES:\n  tapline run -c /etc/tapline/tapline.toml\n  tapline run --set interface=eth1 --set rows.folder=/data/flows --set scoring.model=models/default"
-    )]
-    Run(RunArgs),
     Model {
         #[command(subcommand)]
         command: ModelCommand,
@@ -162,6 +161,10 @@ pub(crate) struct ReplayArgs {
     /// End a flow after this long without packets (tapline-1) [default: 120s]
     #[arg(long, value_name = "TIME", value_parser = duration_us)]
     pub(crate) idle_timeout: Option<i64>,
+
+    /// Ages at which a flow that goes on gets an early record, marked partial: 1s,10s,60s
+    #[arg(long, value_name = "TIMES", value_delimiter = ',', value_parser = duration_us)]
+    pub(crate) partial: Vec<i64>,
 
     /// Cut a flow that is older than this [default: 1800s; cic schemas 120s]
     #[arg(long, value_name = "TIME", value_parser = duration_us)]

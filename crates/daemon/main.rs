@@ -16,8 +16,12 @@ mod features_command;
 mod label_command;
 mod model_command;
 mod replay;
+#[cfg(all(feature = "libpcap", target_os = "linux"))]
 mod sensor;
+#[cfg(all(feature = "libpcap", target_os = "linux"))]
 mod sensor_cli;
+#[cfg(all(feature = "libpcap", target_os = "linux"))]
+mod sensor_command;
 mod train_cli;
 mod train_command;
 
@@ -61,7 +65,8 @@ use crate::exit::Failure;
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Replay(args) => replay::run(&args),
-        Command::Run(args) => sensor::run(&args),
+        #[cfg(all(feature = "libpcap", target_os = "linux"))]
+        Command::Sensor(command) => sensor_command::run(&command),
         Command::Label(args) => label_command::run(&args),
         Command::Dataset { command } => dataset_command::run(&command),
         Command::Eval(args) => eval_command::run(&args),

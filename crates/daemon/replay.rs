@@ -188,7 +188,12 @@ fn rules(args: &ReplayArgs) -> Result<Rules, Failure> {
     let version = match args.schema.0 {
         SchemaId::Tapline1 => {
             let default = Timeouts::default();
-            let timeouts = Timeouts {
+            if args.partial.len() > Timeouts::PARTIALS_MAX || !args.partial.is_sorted_by(|a, b| a < b) {
+                return Err(Failure::usage(
+                    "--partial takes at most 8 ages, each greater than the one before",
+                ));
+            }
+            let mut timeouts = Timeouts {
                 idle_us: args.idle_timeout.unwrap_or(default.idle_us),
                 active_us: args.active_timeout.unwrap_or(default.active_us),
                 ..default
@@ -196,14 +201,19 @@ fn rules(args: &ReplayArgs) -> Result<Rules, Failure> {
             if timeouts.active_us > Timeouts::ACTIVE_MAX_US {
                 return Err(Failure::usage("--active-timeout is at most 1h"));
             }
+            timeouts.partial_us.iter_mut().zip(&args.partial).for_each(|(place, age_us)| *place = *age_us);
             return Ok(Rules::Tapline { timeouts, vlan_in_key: !args.no_vlan_key });
         }
         SchemaId::Cic2018 => CicVersion::V2018,
         SchemaId::CicHead => CicVersion::Head,
         SchemaId::CicGints => CicVersion::Gints,
     };
-    if args.idle_timeout.is_some() || args.no_vlan_key || !args.no_decapsulate.is_empty() {
-        let message = "--idle-timeout, --no-vlan-key and --no-decapsulate go with --schema tapline-1: \
+    if args.idle_timeout.is_some()
+        || !args.partial.is_empty()
+        || args.no_vlan_key
+        || !args.no_decapsulate.is_empty()
+    {
+        let message = "--idle-timeout, --partial, --no-vlan-key and --no-decapsulate go with --schema tapline-1: \
                        CICFlowMeter has no idle timeout, no VLANs in its key and decapsulates nothing";
         return Err(Failure::usage(message));
     }

@@ -60,6 +60,7 @@ use crate::scoring::{Judge, Scoring, ScoringDesk};
 use crate::sensor::alert_mail::PostBox;
 use crate::sensor::board::{Board, EmergencyRules};
 use crate::sensor::budget::Budget;
+pub(crate) use crate::sensor::sinks::format;
 use crate::sensor::sinks::{Meters, Shown, Sinks};
 use crate::sensor::snapshot::Portrait;
 use crate::sensor::watch::{Signals, Told, Watch};

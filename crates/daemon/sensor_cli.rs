@@ -2,7 +2,32 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
+
+/// What there is to do with a sensor.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SensorCommand {
+    /// Watch interfaces, for as long as nobody says stop
+    #[command(
+        after_help = "EXAMPLES:\n  tapline run -c /etc/tapline/tapline.toml\n  tapline run --set interface=eth1 --set rows.folder=/data/flows --set scoring.model=models/default"
+    )]
+    Run(RunArgs),
+    /// Say what a configuration amounts to, or all that is wrong with it
+    #[command(
+        after_help = "EXAMPLES:\n  tapline check -c /etc/tapline/tapline.toml\n  tapline check --default > tapline.toml\n  tapline check --schema > tapline.schema.json"
+    )]
+    Check(CheckArgs),
+    /// Say what stands in the way of a good measurement on this host, and what helps
+    #[command(
+        after_help = "EXAMPLES:\n  tapline doctor -c /etc/tapline/tapline.toml\n  tapline doctor --set interface=eth1"
+    )]
+    Doctor(ConfigArgs),
+    /// Show a running sensor: rates, losses, talkers, incidents
+    #[command(
+        after_help = "EXAMPLES:\n  tapline top\n  tapline top --once --socket /run/tapline/tapline.sock"
+    )]
+    Top(TopArgs),
+}
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, Args)]

@@ -455,7 +455,8 @@ fn rules(config: &Config, stem: &str, extension: &str) -> FileRules {
     }
 }
 
-const fn format(format: RowFormat) -> Option<Format> {
+/// The format of rows, if there are any.
+pub(crate) const fn format(format: RowFormat) -> Option<Format> {
     match format {
         RowFormat::Csv => Some(Format::Csv),
         RowFormat::Ndjson => Some(Format::Ndjson),
