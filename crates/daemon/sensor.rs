@@ -42,7 +42,7 @@ use tapline_control::{FlowQuery, Listeners, ModelView, ScoreBody, ScoreRefusal, 
 use tapline_features::{TaplineState, TaplineTracker};
 use tapline_flow::{HashSeed, Rules, Timeouts};
 use tapline_packet::{DecodeOptions, Decoder, DuplicateWindow};
-use tapline_rights::{Notifier, Paths, Plan, TcpConnect, drop_all};
+use tapline_rights::{Grant, Notifier, Paths, Plan, RightsError, TcpConnect, drop_all};
 use tracing::{info, warn};
 
 use crate::accounting::{Run, Stats};
@@ -71,7 +71,7 @@ use crate::sensor_cli::{ConfigArgs, RunArgs};
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let started = Instant::now();
     let layers = layers(&args.config);
-    let mut config = load(&layers)?;
+    let config = load(&layers)?;
     let log = log::start(&config.log);
     let name = config.sensor.name.clone().unwrap_or_else(host_name);
     let signals = Signals::take().map_err(|error| Failure::new(Code::Software, error))?;
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
 
     // What takes rights.
     let wires = open_wires(&config)?;
-    config.rows.folder = sinks::make_folder(&config.rows.folder)?;
+    sinks::make_folder(&config.rows.folder)?;
     let budget = Budget::of(&config, config.scoring.model.is_some());
     let judge = open_model(&config, &budget)?;
     let shown = Arc::new(Shown::default());
@@ -259,12 +259,14 @@ fn open_model(config: &Config, budget: &Budget) -> Result<Option<Judge>, Failure
 /// Gives up what is not needed from here on.
 fn drop_rights(args: &RunArgs, config: &Config) -> Result<(), Failure> {
     let mut paths = Paths { write: vec![config.rows.folder.clone()], ..Paths::default() };
-    // They are read again at a reload.
-    paths.read.extend(args.config.config.iter().filter_map(|file| file.canonicalize().ok()));
+    // They are read again at a reload, and may have been replaced by then.
     for file in args.config.config.iter().chain(&config.scoring.model) {
-        paths.reread(file);
+        if paths.reread(file) == Grant::FileOnly {
+            info!(path = %file.display(), "can be read again only as long as it is not replaced: its folder is a shared one");
+        }
     }
-    paths.read.extend(config.scoring.model.clone());
+    // The socket's file goes with the sensor.
+    paths.write.extend(config.control.socket.as_deref().and_then(Path::parent).map(Path::to_owned));
     if config.alerts.webhook.is_some()
         || matches!(config.alerts.syslog, Some(tapline_config::SyslogTarget::Tcp(_)))
     {
@@ -275,7 +277,14 @@ fn drop_rights(args: &RunArgs, config: &Config) -> Result<(), Failure> {
         landlock: config.rights.landlock.then_some(paths),
         seccomp: config.rights.seccomp,
     };
-    let report = drop_all(&plan).map_err(|error| Failure::new(Code::NoPermission, error))?;
+    let report = drop_all(&plan).map_err(|error| {
+        let code = match &error {
+            RightsError::Path { .. } | RightsError::NotAFolder { .. } => Code::Config,
+            RightsError::NotWritable { .. } => Code::NoPermission,
+            _ => Code::Software,
+        };
+        Failure::new(code, error)
+    })?;
     if report.falls_short() {
         warn!("rights: {report}");
     } else {

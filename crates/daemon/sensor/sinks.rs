@@ -5,7 +5,7 @@
 //! packets never wait for it.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -428,9 +428,8 @@ impl Helpers {
 }
 
 /// The folder of the files, made if it is not there.
-pub(crate) fn make_folder(folder: &Path) -> Result<PathBuf, Failure> {
+pub(crate) fn make_folder(folder: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(folder)
-        .and_then(|()| folder.canonicalize())
         .with_context(|| format!("making the folder {} of [rows]", folder.display()))
         .map_err(cannot_create)
 }
