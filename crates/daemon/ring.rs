@@ -132,8 +132,9 @@ impl Patience {
             0..=16 => std::hint::spin_loop(),
             17..=20 => thread::yield_now(),
             21..=120 => thread::sleep(Duration::from_micros(50)),
-            // Nothing for milliseconds: what comes then can wait for one.
-            _ => thread::sleep(Duration::from_millis(1)),
+            121..=320 => thread::sleep(Duration::from_millis(1)),
+            // Nothing for a fifth of a second: what comes then can wait for a moment, the rings hold it.
+            _ => thread::sleep(Duration::from_millis(4)),
         }
     }
 }

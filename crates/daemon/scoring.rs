@@ -81,7 +81,7 @@ pub(crate) struct Scoring {
     scorer: Scorer,
     /// In a sensor.
     desk: Option<Arc<ScoringDesk>>,
-    shedding: bool,
+    shedding: Shedding,
     /// Flows that went on without a verdict.
     shed: u64,
     past: Past,
@@ -94,12 +94,23 @@ pub(crate) struct Scoring {
     limits: ScoringLimits,
 }
 
+/// What is left undone for want of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Shedding {
+    Nothing,
+    /// Flows are not judged, but are context for those that will be.
+    Verdicts,
+    /// Flows pass by.
+    Everything,
+}
+
 /// How the scoring of a sensor is reached while it runs.
 #[derive(Default)]
 pub(crate) struct ScoringDesk {
     /// The model that is to follow, ready to judge.
     next: Mutex<Option<Box<Judge>>>,
-    /// How full the way to this stage may be before flows go on without a verdict; 0 for never.
+    /// How full the way to this stage may be before flows go on without a verdict; half-way from there to full, without being
+    /// context for others either.
     pub(crate) shed_percent: AtomicU8,
     now: Mutex<ScoringNow>,
 }
@@ -294,7 +305,7 @@ impl Scoring {
         Self {
             scorer,
             desk: None,
-            shedding: false,
+            shedding: Shedding::Nothing,
             shed: 0,
             past: Past::default(),
             lookahead: Lookahead::new(limits.contexts, [seed.0, seed.1], limits.pausing),
@@ -342,7 +353,7 @@ impl Scoring {
             scorer.close_early(&mut |verdict, explainer| bench.judge(verdict, explainer))?;
             self.release()?;
         }
-        if self.shedding {
+        if self.shedding > Shedding::Nothing {
             self.shed += 1;
             let decided_us = self.decided_us;
             self.bench.held.push_back(Held {
@@ -435,7 +446,7 @@ impl Scoring {
             model: self.bench.model.as_str().to_owned(),
             verdicts,
             shed: self.shed,
-            shedding: self.shedding,
+            shedding: self.shedding > Shedding::Nothing,
             held: self.bench.held.len() + self.pausing,
             incidents: self.past.incidents + counters.opened,
             alerts: self.past.alerts + counters.alerts,
@@ -459,18 +470,25 @@ impl Stage<TaplineState> for Scoring {
     fn pressed(&mut self, filled_percent: u8) {
         self.exporter.moved();
         let Some(desk) = &self.desk else { return };
-        match desk.shed_percent.load(Ordering::Relaxed) {
-            0 => self.shedding = false,
-            limit if filled_percent >= limit => self.shedding = true,
-            // Not at once, lest it go on and off with every batch.
-            limit if filled_percent <= limit / 4 => self.shedding = false,
-            _ => {}
-        }
+        let limit = desk.shed_percent.load(Ordering::Relaxed);
+        // Back not at once, lest it go to and fro with every batch.
+        self.shedding = match self.shedding {
+            _ if filled_percent >= limit.saturating_add(100) / 2 => Shedding::Everything,
+            _ if filled_percent <= limit / 4 => Shedding::Nothing,
+            Shedding::Nothing if filled_percent >= limit => Shedding::Verdicts,
+            Shedding::Everything if filled_percent < limit => Shedding::Verdicts,
+            shedding => shedding,
+        };
     }
 
     fn flow(&mut self, order: SortKey, flow: &FlowRecord<TaplineState>) -> anyhow::Result<()> {
         if flow.head.end_reason == EndReason::Partial {
             // Models know whole flows, and the context counts each once.
+            self.exporter.write(flow, None)?;
+            return Ok(());
+        }
+        if self.shedding == Shedding::Everything {
+            self.shed += 1;
             self.exporter.write(flow, None)?;
             return Ok(());
         }
@@ -504,7 +522,9 @@ impl Stage<TaplineState> for Scoring {
         let began = Instant::now();
         while let Some(ready) = self.lookahead.pop() {
             // Who stops a sensor waits for it.
-            self.shedding |= self.desk.is_some() && began.elapsed() >= LAST_VERDICTS;
+            if self.desk.is_some() && began.elapsed() >= LAST_VERDICTS {
+                self.shedding = Shedding::Verdicts;
+            }
             self.take(ready)?;
         }
         self.judge_all()?;
