@@ -1,7 +1,7 @@
 //! The system calls: a packet socket that sends many frames at once, and a socket that makes the kernel stamp packets when
 //! they arrive.
 //!
-//! The only file of the crate with `unsafe`: rustix knows neither `sockaddr_ll` nor `sendmmsg` of prepared buffers nor
+//! `unsafe`, because rustix knows neither `sockaddr_ll` nor `sendmmsg` of prepared buffers nor
 //! these options. Each function is one or a few system calls on values of its own.
 
 #![expect(unsafe_code, reason = "packet sockets and sendmmsg have no safe wrapper")]
