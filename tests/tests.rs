@@ -17,5 +17,7 @@ mod learning;
 mod model;
 mod oracle;
 mod scoring;
+#[cfg(all(feature = "libpcap", target_os = "linux"))]
+mod sensor;
 mod shared_corpora;
 mod testbed;

@@ -15,6 +15,11 @@ const CLASSES: [(&str, f32, [f32; 2]); 3] =
 
 /// Writes the model to `folder`, which is not there yet.
 pub(crate) fn write(folder: &Path) {
+    write_as(folder, "small");
+}
+
+/// Writes the model under another name.
+pub(crate) fn write_as(folder: &Path, id: &str) {
     let column = |name: &str, center: f32| InputColumn {
         name: name.to_owned(),
         center,
@@ -27,7 +32,7 @@ pub(crate) fn write(folder: &Path) {
     };
     let manifest = Manifest {
         format: 1,
-        id: "small".to_owned(),
+        id: id.to_owned(),
         classes: CLASSES.map(|(name, ..)| name.to_owned()).to_vec(),
         attack_ids: [("scan".to_owned(), "T1046".to_owned()), ("c2".to_owned(), "T1071".to_owned())].into(),
         inputs: Inputs {

@@ -31,10 +31,7 @@ impl FrozenThread {
         request(libc::PTRACE_SEIZE, thread)?;
         let frozen = Self { thread, _here: PhantomData };
         request(libc::PTRACE_INTERRUPT, thread)?;
-        let mut status: c_int = 0;
-        // SAFETY: the kernel writes an int to a live one.
-        let waited = unsafe { libc::waitpid(thread, &mut status, libc::__WALL) };
-        if waited == thread && libc::WIFSTOPPED(status) {
+        if wait(thread, 0).is_some_and(|status| libc::WIFSTOPPED(status)) {
             Ok(frozen)
         } else {
             Err(io::Error::last_os_error())
@@ -44,9 +41,19 @@ impl FrozenThread {
 
 impl Drop for FrozenThread {
     fn drop(&mut self) {
-        // If it is gone, there is nothing to let go.
-        drop(request(libc::PTRACE_DETACH, self.thread));
+        if request(libc::PTRACE_DETACH, self.thread).is_err() {
+            // It was killed with its process, which cannot be waited for until the tracer has seen that.
+            wait(self.thread, libc::WNOHANG);
+        }
     }
+}
+
+/// What became of a traced thread, if anything did.
+fn wait(thread: pid_t, options: c_int) -> Option<c_int> {
+    let mut status: c_int = 0;
+    // SAFETY: the kernel writes an int to a live one.
+    let waited = unsafe { libc::waitpid(thread, &mut status, libc::__WALL | options) };
+    (waited == thread).then_some(status)
 }
 
 fn request(what: libc::c_uint, thread: pid_t) -> io::Result<()> {
