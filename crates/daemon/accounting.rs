@@ -19,11 +19,25 @@ use crate::labels::LabelStats;
 use crate::scoring::ScoringStats;
 use crate::version;
 
+/// What an interface gave, over all its readers.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct InterfaceStats {
+    pub(crate) name: String,
+    pub(crate) seen: u64,
+    pub(crate) kernel_dropped: u64,
+    pub(crate) reopened: u64,
+    pub(crate) adapter_packets: u64,
+    pub(crate) adapter_dropped: u64,
+    pub(crate) adapter_missed: u64,
+    pub(crate) adapter_errors: u64,
+}
+
 /// What the reader counted.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
     pub(crate) files: usize,
     pub(crate) bytes: u64,
+    pub(crate) interfaces: Vec<InterfaceStats>,
     pub(crate) notices: Vec<String>,
     pub(crate) seen: u64,
     /// Live: for want of room, in the kernel and before a worker.
@@ -69,6 +83,9 @@ pub(crate) struct InputStats {
     pub(crate) first_packet_us: Option<i64>,
     pub(crate) last_packet_us: Option<i64>,
     pub(crate) clock_set_back: u64,
+    /// Live: what each interface gave, and what its adapter counted meanwhile.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) interfaces: Vec<InterfaceStats>,
     pub(crate) notices: Vec<String>,
     pub(crate) errors: Vec<String>,
 }
@@ -161,6 +178,7 @@ impl Stats {
                 first_packet_us: input.first.map(|ts| ts.micros),
                 last_packet_us: input.last.map(|ts| ts.micros),
                 clock_set_back: input.clock_set_back,
+                interfaces: input.interfaces,
                 notices: input.notices,
                 errors,
             },

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tapline_export::{ExportError, RowWriter};
 use tapline_flow::SortKey;
 use tapline_label::Endpoints;
-use tapline_record::{EndReason, FlowRecord, Timestamp};
+use tapline_record::{Cell, Column, EndReason, FlowRecord, Timestamp};
 
 use crate::labels::{LabelCells, LabelStats, Labeller};
 use crate::outbox::Outbox;
@@ -22,6 +22,9 @@ use crate::talkers::{Talk, Talkers};
 
 /// A writer of flows and what is known of them.
 pub(crate) type FlowRows<S> = RowWriter<FlowRecord<S>, RowTail>;
+
+/// How often a sensor lets what talkers did before weigh half.
+const HALVE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Where rows go.
 pub(crate) enum Rows<S: 'static> {
@@ -39,6 +42,10 @@ pub(crate) struct Exporter<S: 'static> {
     exported: Exported,
     /// In a sensor.
     board: Option<Arc<ExportBoard>>,
+    /// What tells the IP bytes of a flow, in a sensor.
+    ip_bytes: Option<[fn(&FlowRecord<S>) -> Cell; 2]>,
+    /// When the talkers were halved.
+    halved: Instant,
 }
 
 /// What a sensor's last stage has come to.
@@ -77,12 +84,22 @@ pub(crate) struct Exported {
 
 impl<S: Clone> Exporter<S> {
     pub(crate) fn new(rows: Rows<S>, labeller: Option<Labeller>) -> Self {
-        Self { rows, labeller, exported: Exported::default(), board: None }
+        Self {
+            rows,
+            labeller,
+            exported: Exported::default(),
+            board: None,
+            ip_bytes: None,
+            halved: Instant::now(),
+        }
     }
 
-    /// Lets others see what is emitted while it runs.
-    pub(crate) fn at(mut self, board: Arc<ExportBoard>) -> Self {
+    /// Lets others see what is emitted while it runs; the columns tell the bytes of talkers.
+    pub(crate) fn at(mut self, board: Arc<ExportBoard>, columns: &'static [Column<FlowRecord<S>>]) -> Self {
         self.board = Some(board);
+        let find = |name| columns.iter().find(|column| column.name == name).map(|column| column.cell);
+        self.ip_bytes =
+            find("fwd_ip_bytes").zip(find("bwd_ip_bytes")).map(|(forward, backward)| [forward, backward]);
         self
     }
 
@@ -106,7 +123,12 @@ impl<S: Clone> Exporter<S> {
         } else {
             self.exported.flows += 1;
             self.exported.packets += u64::from(flow.head.packets);
-            self.exported.talkers.add(&flow.head);
+            let bytes = |cell: fn(&FlowRecord<S>) -> Cell| match cell(flow) {
+                Cell::Int(bytes) => u64::try_from(bytes).unwrap_or_default(),
+                _ => 0,
+            };
+            let ip_bytes = self.ip_bytes.map_or(0, |both| both.into_iter().map(bytes).sum());
+            self.exported.talkers.add(&flow.head, ip_bytes);
         }
         let label = self.labeller.as_mut().and_then(|labeller| {
             let label = labeller.label(&Endpoints::from(&flow.head), u64::from(flow.head.packets));
@@ -126,6 +148,11 @@ impl<S: Clone> Exporter<S> {
             outbox.flush();
         }
         if let Some(board) = &self.board {
+            // Over months the talkers of the first day would never be overtaken.
+            if self.halved.elapsed() >= HALVE_EVERY {
+                self.halved = Instant::now();
+                self.exported.talkers.halve();
+            }
             board.note(&self.exported);
         }
     }

@@ -29,6 +29,8 @@ use tapline_score::{
     Verdict, WindowLimits, reasons,
 };
 
+use tracing::info;
+
 use crate::alerts::{AlertSummary, Alerts, Reason, Truth, Why};
 use crate::exporter::{Exported, Exporter};
 use crate::pipeline::Stage;
@@ -437,7 +439,13 @@ impl Scoring {
     fn visit(&mut self, desk: &ScoringDesk) -> anyhow::Result<()> {
         let next = desk.next.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(judge) = next {
+            let began = Instant::now();
             self.succeed(*judge)?;
+            info!(
+                model = self.bench.model.as_str(),
+                took_us = began.elapsed().as_micros(),
+                "the model has taken over"
+            );
         }
         let mut verdicts = self.past.verdicts.clone();
         add_verdicts(&mut verdicts, &self.bench.classes, &self.scorer.counters());

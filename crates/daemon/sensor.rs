@@ -39,7 +39,7 @@ use tapline_capture::live::{
 use tapline_config::config::InterfaceConfig;
 use tapline_config::{Config, Encapsulation, Fanout, Layers, Timestamp};
 use tapline_control::{FlowQuery, Listeners, ModelView, ScoreBody, ScoreRefusal, Sensor, Snapshot};
-use tapline_features::{TaplineState, TaplineTracker};
+use tapline_features::{TAPLINE_1, TaplineState, TaplineTracker};
 use tapline_flow::{HashSeed, Rules, Timeouts};
 use tapline_packet::{DecodeOptions, Decoder, DuplicateWindow};
 use tapline_rights::{Grant, Notifier, Paths, Plan, RightsError, TcpConnect, drop_all};
@@ -332,7 +332,7 @@ impl Threads {
             spawn("sinks", move || sinks.run(rows, &alerts, &board))?
         };
 
-        let exporter = Exporter::new(Rows::Outbox(outbox), None).at(Arc::clone(&board.export));
+        let exporter = Exporter::new(Rows::Outbox(outbox), None).at(Arc::clone(&board.export), TAPLINE_1);
         let mut streams = Vec::new();
         let mut flow_senders = Vec::new();
         for _ in 0..workers {

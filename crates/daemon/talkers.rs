@@ -21,11 +21,13 @@ pub(crate) struct Talk {
     ip_version: u8,
     pub(crate) flows: u64,
     pub(crate) packets: u64,
+    /// IP bytes, where they are known.
+    pub(crate) bytes: u64,
 }
 
 impl Talkers {
     #[inline]
-    pub(crate) fn add(&mut self, head: &FlowHead) {
+    pub(crate) fn add(&mut self, head: &FlowHead, bytes: u64) {
         let addr = head.initiator().addr;
         let word = u128::from_be_bytes(addr);
         let mixed = ((word >> 64) as u64 ^ word as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -33,11 +35,21 @@ impl Talkers {
         let at = set.iter().position(|talk| talk.addr == addr && talk.ip_version == head.key.ip_version);
         let at = at.unwrap_or_else(|| {
             let lightest = (0..WAYS).min_by_key(|way| set[*way].packets).unwrap_or_default();
-            set[lightest] = Talk { addr, ip_version: head.key.ip_version, flows: 0, packets: 0 };
+            set[lightest] = Talk { addr, ip_version: head.key.ip_version, flows: 0, packets: 0, bytes: 0 };
             lightest
         });
         set[at].flows += 1;
         set[at].packets += u64::from(head.packets);
+        set[at].bytes += bytes;
+    }
+
+    /// Lets what was long ago weigh less.
+    pub(crate) fn halve(&mut self) {
+        for talk in self.sets.iter_mut().flatten() {
+            talk.flows /= 2;
+            talk.packets /= 2;
+            talk.bytes /= 2;
+        }
     }
 
     /// The `n` heaviest, heaviest first.

@@ -165,8 +165,8 @@ impl Portrait {
                 .map(|talk| TalkerView {
                     address: talk.address().to_string(),
                     pkts: talk.packets,
+                    bytes: talk.bytes,
                     flows: talk.flows,
-                    ..TalkerView::default()
                 })
                 .collect(),
             incidents: Vec::new(),

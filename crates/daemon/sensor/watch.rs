@@ -77,6 +77,7 @@ pub(crate) struct Told {
     seen: u64,
     lost: u64,
     flows: u64,
+    shedding: bool,
     at: Option<Instant>,
     warned: Option<Instant>,
 }
@@ -156,6 +157,15 @@ impl Watch {
     }
 
     fn say(&mut self, snapshot: &Snapshot) {
+        let shedding = snapshot.scoring.as_ref().is_some_and(|scoring| scoring.shedding);
+        if shedding != self.told.shedding {
+            let shed_flows = snapshot.scoring.as_ref().map_or(0, |scoring| scoring.shed_flows);
+            if shedding {
+                warn!(shed_flows, "the scorer cannot follow: flows go on without a verdict");
+            } else {
+                info!(shed_flows, "flows get verdicts again");
+            }
+        }
         let seconds = self.told.at.map_or(1.0, |at| at.elapsed().as_secs_f64().max(0.001));
         let lost = snapshot.packets.lost();
         let alerts = snapshot.scoring.as_ref().map_or(0, |scoring| scoring.alerts);
@@ -187,6 +197,7 @@ impl Watch {
             seen: snapshot.packets.seen,
             lost,
             flows: snapshot.flows.emitted,
+            shedding,
             at: Some(Instant::now()),
             ..self.told
         };
@@ -226,7 +237,6 @@ impl Watch {
         self.log.set(new.log.level);
         if let (Some(desk), Some(judge)) = (&self.board.desk, judge) {
             let id = judge.id().to_owned();
-            info!(model = id, "a model takes over");
             self.portrait.model = Some(ModelView { id, loaded_us: wall_us() });
             desk.hand_over(judge);
         }

@@ -14,7 +14,7 @@ use tapline_packet::DecodeCounters;
 use tapline_record::{Frame, Timestamp};
 use tracing::{info, warn};
 
-use crate::accounting::Input;
+use crate::accounting::{Input, InterfaceStats};
 use crate::pipeline::{Lane, Then};
 use crate::reader::Intake;
 use crate::ring::Abandoned;
@@ -43,6 +43,7 @@ pub(crate) struct WireReader {
 
 /// What a reader did.
 pub(crate) struct WireReport {
+    pub(crate) interface: String,
     pub(crate) capture: CaptureStatistics,
     pub(crate) input: Input,
     pub(crate) decode: DecodeCounters,
@@ -54,7 +55,25 @@ impl WireReport {
     pub(crate) fn sum(reports: Vec<Self>) -> (Input, DecodeCounters) {
         let mut input = Input::default();
         let mut decode = DecodeCounters::default();
-        for Self { capture, input: one, decode: counters, ring_dropped } in reports {
+        for Self { interface, capture, input: one, decode: counters, ring_dropped } in reports {
+            let known = input.interfaces.iter().position(|known| known.name == interface);
+            let at = known.unwrap_or_else(|| {
+                // All readers of an interface see the same adapter.
+                let adapter = &capture.interface;
+                input.interfaces.push(InterfaceStats {
+                    name: interface,
+                    adapter_packets: adapter.packets,
+                    adapter_dropped: adapter.dropped,
+                    adapter_missed: adapter.missed + adapter.fifo_errors,
+                    adapter_errors: adapter.errors,
+                    ..InterfaceStats::default()
+                });
+                input.interfaces.len() - 1
+            });
+            let stats = &mut input.interfaces[at];
+            stats.seen += capture.seen;
+            stats.kernel_dropped += capture.kernel_dropped + capture.waiting();
+            stats.reopened = stats.reopened.max(capture.reopened);
             input.bytes += one.bytes;
             input.seen += capture.seen;
             // Frames that were in a ring when it had to be given up went with it.
@@ -130,7 +149,8 @@ impl WireReader {
         let capture = self.supervisor.statistics();
         let (mut input, decode) = self.intake.close();
         input.bytes = self.bytes;
-        Ok(WireReport { capture, input, decode, ring_dropped })
+        let interface = self.supervisor.config().interface.clone();
+        Ok(WireReport { interface, capture, input, decode, ring_dropped })
     }
 
     /// Takes what is there.
