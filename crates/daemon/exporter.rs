@@ -36,6 +36,9 @@ pub(crate) enum Rows<S: 'static> {
     Outbox(Outbox<S>),
 }
 
+/// Reads one column of a flow.
+type ReadCell<S> = fn(&FlowRecord<S>) -> Cell;
+
 pub(crate) struct Exporter<S: 'static> {
     rows: Rows<S>,
     labeller: Option<Labeller>,
@@ -43,7 +46,7 @@ pub(crate) struct Exporter<S: 'static> {
     /// In a sensor.
     board: Option<Arc<ExportBoard>>,
     /// What tells the IP bytes of a flow, in a sensor.
-    ip_bytes: Option<[fn(&FlowRecord<S>) -> Cell; 2]>,
+    ip_bytes: Option<[ReadCell<S>; 2]>,
     /// When the talkers were halved.
     halved: Instant,
 }
@@ -123,7 +126,7 @@ impl<S: Clone> Exporter<S> {
         } else {
             self.exported.flows += 1;
             self.exported.packets += u64::from(flow.head.packets);
-            let bytes = |cell: fn(&FlowRecord<S>) -> Cell| match cell(flow) {
+            let bytes = |cell: ReadCell<S>| match cell(flow) {
                 Cell::Int(bytes) => u64::try_from(bytes).unwrap_or_default(),
                 _ => 0,
             };

@@ -35,7 +35,7 @@ pub struct Timeouts {
     /// A closed or reset TCP flow waits this long for stragglers: last ACKs, retransmissions, RST storms.
     pub tcp_linger_us: i64,
     /// Ages, rising, at which a flow that goes on is recorded as it was before; [`Timeouts::NEVER`] fills the rest.
-    pub partial_us: [i64; Timeouts::PARTIALS_MAX],
+    pub partial_us: [i64; Self::PARTIALS_MAX],
 }
 
 impl Timeouts {
