@@ -47,6 +47,7 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 
+# shellcheck disable=SC2016  # run elsewhere
 quiet_ipv6='for scope in all default; do echo 1 >/proc/sys/net/ipv6/conf/$scope/disable_ipv6; done'
 mount -t sysfs sysfs /sys 2>/dev/null || true
 eval "$quiet_ipv6"
@@ -90,18 +91,44 @@ number() { sed -n "s/.*\"$1\": *\([0-9.]*\).*/\1/p" "$2" | head -n 1; }
 
 # ---- The listeners: start_TOOL leaves its process in $TOOL_PID; stop_TOOL ends it and leaves its count in $WORK/counted ----
 
-start_nobody() { sleep 36000 & TOOL_PID=$!; }
-stop_nobody() { kill "$TOOL_PID"; wait "$TOOL_PID" 2>/dev/null || true; }
+# What counts is what a listener took from the kernel, whether it made something of it or not.
+
+# launch COMMAND...: in the background, with its CPU time in $WORK/time at the end.
+launch() {
+    /usr/bin/time -q -f '%U %S' -o "$WORK/time" "$@" >"$WORK/log" 2>&1 &
+    TIME_PID=$!
+    ENDS+=("$TIME_PID")
+    until TOOL_PID=$(cat "/proc/$TIME_PID/task/$TIME_PID/children" 2>/dev/null) && [ -n "$TOOL_PID" ]; do
+        kill -0 "$TIME_PID" 2>/dev/null || die "$1 did not start: $(tail -n 3 "$WORK/log")"
+        sleep 0.01
+    done
+    TOOL_PID=${TOOL_PID%% *}
+    ENDS+=("$TOOL_PID")
+}
+
+# land: waits for the end of what was launched, which has been asked for.
+land() {
+    local tries=0
+    while kill -0 "$TOOL_PID" 2>/dev/null; do
+        if ((++tries == 600)); then
+            say "$TOOL does not end and is killed"
+            kill -KILL "$TOOL_PID"
+        fi
+        sleep 0.1
+    done
+    wait "$TIME_PID" 2>/dev/null || true
+}
+
+start_nobody() { launch sleep 36000; }
+stop_nobody() { kill "$TOOL_PID"; land; }
 
 start_tcpdump() {
-    local kib=$(($(numfmt --from=iec-i --suffix=B "${BUFFER}" | tr -d B) / 1024))
-    tcpdump -i tap0 -n -B "$kib" -w /dev/null >"$WORK/log" 2>&1 &
-    TOOL_PID=$!
+    launch tcpdump -i tap0 -n -B $(($(numfmt --from=auto "${BUFFER%B}") / 1024)) -w /dev/null
     until grep -q listening "$WORK/log"; do sleep 0.05; done
 }
 stop_tcpdump() {
     kill -INT "$TOOL_PID"
-    wait "$TOOL_PID" || true
+    land
     sed -n 's/^\([0-9]*\) packets\{0,1\} captured.*/\1/p' "$WORK/log" >"$WORK/counted"
 }
 
@@ -130,8 +157,7 @@ listen = ""
 socket = ""
 TOML
     # shellcheck disable=SC2086  # several words on purpose
-    NOTIFY_SOCKET= "$TAPLINE" run -c "$WORK/tapline.toml" --stats "$WORK/stats.json" "$@" $SETTINGS >"$WORK/log" 2>&1 &
-    TOOL_PID=$!
+    launch env -u NOTIFY_SOCKET "$TAPLINE" run -c "$WORK/tapline.toml" --stats "$WORK/stats.json" "$@" $SETTINGS
     # Ready once the interface is promiscuous, and a moment.
     local tries=0
     until [ $(($(cat /sys/class/net/tap0/flags) & 0x100)) -ne 0 ]; do
@@ -143,27 +169,24 @@ TOML
 }
 stop_tapline() {
     kill -TERM "$TOOL_PID"
-    wait "$TOOL_PID" || true
-    number processed "$WORK/stats.json" >"$WORK/counted"
+    land
+    # All that it saw but what it lost.
+    awk -F '[:,]' '
+        /"(seen|kernel_dropped|ring_dropped)":/ { gsub(/[ "]/, "", $1); n[$1] = $2 }
+        END { if ("seen" in n) print n["seen"] - n["kernel_dropped"] - n["ring_dropped"] }' "$WORK/stats.json" >"$WORK/counted"
 }
 
-# Records go to a port of the namespace's loopback where nobody listens.
+# Records go to a port of the namespace's loopback where nobody listens. A signal would be heeded with the next packet only,
+# if at all; its control socket works.
 start_softflowd() {
-    softflowd -d -c none -p "$WORK/softflowd.pid" -v 9 -m 1000000 -n 127.0.0.1:9995 -i tap0 >"$WORK/log" 2>&1 &
-    TOOL_PID=$!
+    launch softflowd -d -c "$WORK/softflowd.ctl" -p "$WORK/softflowd.pid" -v 9 -m 1000000 -n 127.0.0.1:9995 -i tap0
     sleep 1
 }
 stop_softflowd() {
-    local tries=0
-    kill -INT "$TOOL_PID"
-    # It looks for the signal when a packet comes.
-    while kill -0 "$TOOL_PID" 2>/dev/null && ((++tries < 50)); do
-        nsenter --target "$FAR_PID" --net "$BLAST" --interface wire0 --count 1 >/dev/null
-        sleep 0.1
-    done
-    kill -KILL "$TOOL_PID" 2>/dev/null || true
-    wait "$TOOL_PID" || true
-    sed -n 's/^Packets processed: //p' "$WORK/log" >"$WORK/counted"
+    timeout 10 softflowctl -c "$WORK/softflowd.ctl" statistics >"$WORK/last" || true
+    timeout 10 softflowctl -c "$WORK/softflowd.ctl" shutdown >/dev/null || kill -KILL "$TOOL_PID"
+    land
+    awk '/^Packets processed:/ { n += $3 } /^Ignored packets:/ { n += $3 } END { if (NR) print n }' "$WORK/last" >"$WORK/counted"
 }
 
 start_nfstream() {
@@ -174,8 +197,7 @@ if __name__ == "__main__":
     for flow in NFStreamer(source="tap0", statistical_analysis=True, n_dissections=0, performance_report=1):
         pass
 PY
-    "$PYTHON" "$WORK/listen.py" >"$WORK/log" 2>&1 &
-    TOOL_PID=$!
+    launch "$PYTHON" -u "$WORK/listen.py"
     local tries=0
     until grep -q packets_processed "$WORK/log"; do
         ((++tries < 400)) || die "nfstream is not ready: $(tail -n 3 "$WORK/log")"
@@ -183,15 +205,15 @@ PY
     done
 }
 stop_nfstream() {
-    # It reports once a second.
+    # It reports once a second. Its processes do not end together when told to.
     sleep 2
-    local pids
-    pids=$(family "$TOOL_PID")
-    # shellcheck disable=SC2086
-    kill -KILL $pids 2>/dev/null || true
-    wait "$TOOL_PID" 2>/dev/null || true
+    # shellcheck disable=SC2046
+    kill -KILL $(family "$TOOL_PID") 2>/dev/null || true
+    land
+    rm -f "$WORK/time"
     grep packets_processed "$WORK/log" | tail -n 1 >"$WORK/last"
-    number packets_processed "$WORK/last" >"$WORK/counted"
+    awk -v processed="$(number packets_processed "$WORK/last")" -v ignored="$(number packets_ignored "$WORK/last")" \
+        'BEGIN { print processed + ignored }' >"$WORK/counted"
 }
 
 available() {
@@ -208,6 +230,7 @@ available() {
 family() {
     local child
     printf '%s ' "$1"
+    # shellcheck disable=SC2013  # words
     for child in $(cat "/proc/$1/task"/*/children 2>/dev/null); do family "$child"; done
 }
 
@@ -224,29 +247,32 @@ ticks() {
     printf '%s\n' "$total"
 }
 
-# Loss is of the frames that the cable took. The time that the kernel needs to bring a frame to a listener is on the sender's
-# account, because on veth the sender's system call does it.
+# Loss is of the frames that the cable took. CPU time is the listener's from when it is ready to its end, writing what it still
+# holds included. The time that the kernel needs to bring a frame to a listener is on the sender's account, because on veth the
+# sender's system call does it.
 measure() {
-    local tool=$1 rate=$2 before after sent seconds counted
-    rm -f "$WORK/counted" "$WORK/log"
-    "start_$tool"
-    ENDS+=("$TOOL_PID")
+    local rate=$2 before after sent seconds counted
+    TOOL=$1
+    rm -f "$WORK/counted" "$WORK/log" "$WORK/time" "$WORK/last"
+    "start_$TOOL"
     before=$(ticks "$TOOL_PID")
     send "$rate"
     # What is under way arrives.
     sleep 1.5
     after=$(ticks "$TOOL_PID")
-    "stop_$tool"
+    "stop_$TOOL"
     sent=$(number sent "$WORK/sent.json")
     seconds=$(number seconds "$WORK/sent.json")
     counted=$(cat "$WORK/counted" 2>/dev/null || true)
-    awk -v OFS='\t' -v rate="$rate" -v tool="$tool" -v sent="$sent" -v seconds="$seconds" -v counted="$counted" \
-        -v ticks=$((after - before)) -v hz="$(getconf CLK_TCK)" 'BEGIN {
-            cpu = ticks / hz
+    awk -v OFS='\t' -v rate="$rate" -v tool="$TOOL" -v sent="$sent" -v seconds="$seconds" -v counted="$counted" \
+        -v before="$before" -v after="$after" -v hz="$(getconf CLK_TCK)" \
+        -v total="$(tail -n 1 "$WORK/time" 2>/dev/null || true)" 'BEGIN {
+            running = (after - before) / hz
+            cpu = split(total, part, " ") == 2 ? part[1] + part[2] - before / hz : running
             loss = counted == "" ? "-" : sprintf("%.3f", 100 * (sent - counted) / sent)
             print rate, tool, sprintf("%.0f", sent / seconds), sent, counted == "" ? "-" : counted, loss, \
-                sprintf("%.3f", cpu * 1e6 / sent), \
-                counted == "" || counted == 0 ? "-" : sprintf("%.3f", cpu * 1e6 / counted), sprintf("%.0f", 100 * cpu / seconds)
+                sprintf("%.3f", cpu * 1e6 / sent), counted + 0 ? sprintf("%.3f", cpu * 1e6 / counted) : "-", \
+                sprintf("%.0f", 100 * running / seconds)
         }' >>"$TABLE"
     say "$(tail -n 1 "$TABLE")"
 }
