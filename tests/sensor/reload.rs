@@ -36,22 +36,16 @@ fn a_good_configuration_comes_into_force() {
 }
 
 #[test]
-#[ignore = "timeouts stay as they were until a restart, although the log says that they are reloaded"]
-fn timeouts_are_those_of_the_new_configuration() {
+fn what_waits_for_a_restart_is_named() {
     on_a_wire(|wire| {
         let mut sensor = Sensor::start(wire, &[]);
-        let mut sent = wire.send_flows(50, 5_000, Pace::PerSecond(20_000)).sent;
-        // Nothing ends within two minutes; then within a tenth of a second.
-        assert_eq!(csv_rows(&wire.path("rows")).lines().count().saturating_sub(1), 0);
         change(&sensor, "[flow]", "[flow]\nidle_timeout = \"100ms\"");
         sensor.signal("HUP");
         sensor.wait_for("RELOADING=1", Duration::from_secs(10));
         sensor.wait_for("READY=1", Duration::from_secs(10));
-        sent += wire.send_flows(50, 5_000, Pace::PerSecond(20_000)).sent;
-        until("rows", Duration::from_secs(20), || csv_rows(&wire.path("rows")).lines().count() > 50);
-        let ended = sensor.stop();
-        ended.assert_clean();
-        assert_eq!((sent, ended.packets("seen"), ended.packets("processed")), (10_000, sent, sent));
+        let log = sensor.errors();
+        assert!(log.contains("wait for a restart") && log.contains("flow.idle_timeout"), "{log}");
+        sensor.stop().assert_clean();
     });
 }
 

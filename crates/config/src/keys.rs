@@ -98,19 +98,19 @@ pub(crate) const INTERFACE_KEYS: &[Key<InterfaceConfig>] = &[
 
 /// The keys of all other sections, those of a section together.
 pub(crate) const KEYS: &[Key<Config>] = &[
-    live("sensor", "name", field!(TextOrNone(SENSOR_NAME), sensor.name)),
+    restart("sensor", "name", field!(TextOrNone(SENSOR_NAME), sensor.name)),
     restart("sensor", "memory", field!(Size { least: 128 * MIB, most: 16 * TIB }, sensor.memory_bytes)),
     restart("sensor", "workers", field!(count_u16(1, 64), sensor.workers)),
-    live("flow", "idle_timeout", field!(Time { least_us: MS, most_us: HOUR }, flow.idle_timeout_us)),
-    live("flow", "active_timeout", field!(Time { least_us: MS, most_us: HOUR }, flow.active_timeout_us)),
-    live(
+    restart("flow", "idle_timeout", field!(Time { least_us: MS, most_us: HOUR }, flow.idle_timeout_us)),
+    restart("flow", "active_timeout", field!(Time { least_us: MS, most_us: HOUR }, flow.active_timeout_us)),
+    restart(
         "flow",
         "partial",
         field!(RisingTimes { each: Time { least_us: MS, most_us: HOUR }, most_items: 8 }, flow.partial_us),
     ),
-    live("flow", "vlan_in_key", field!(Flag, flow.vlan_in_key)),
-    live("flow", "dedup", field!(TimeOrNone(Time { least_us: 1, most_us: SECOND }), flow.dedup_us)),
-    live("flow", "no_decapsulate", field!(SomeOf(Encapsulation::ALL), flow.no_decapsulate)),
+    restart("flow", "vlan_in_key", field!(Flag, flow.vlan_in_key)),
+    restart("flow", "dedup", field!(TimeOrNone(Time { least_us: 1, most_us: SECOND }), flow.dedup_us)),
+    restart("flow", "no_decapsulate", field!(SomeOf(Encapsulation::ALL), flow.no_decapsulate)),
     live(
         "emergency",
         "idle_timeout",
@@ -120,37 +120,37 @@ pub(crate) const KEYS: &[Key<Config>] = &[
     live("emergency", "leave_percent", field!(PERCENT, emergency.leave_percent)),
     live("scoring", "model", field!(TextOrNone(PATH), scoring.model)),
     live("scoring", "shed_percent", field!(PERCENT, scoring.shed_percent)),
-    live("rows", "format", field!(OneOf(RowFormat::ALL), rows.format)),
+    restart("rows", "format", field!(OneOf(RowFormat::ALL), rows.format)),
     restart("rows", "folder", field!(PATH, rows.folder)),
-    live("rows", "rotate_size", field!(Size { least: 4 * KIB, most: TIB }, rows.rotate_size_bytes)),
-    live(
+    restart("rows", "rotate_size", field!(Size { least: 4 * KIB, most: TIB }, rows.rotate_size_bytes)),
+    restart(
         "rows",
         "rotate_age",
         field!(TimeOrNone(Time { least_us: MS, most_us: 366 * DAY }), rows.rotate_age_us),
     ),
-    live(
+    restart(
         "rows",
         "keep_files",
         field!(Count { least: 1, most: 1_000_000, narrow: |count| count as u32 }, rows.keep_files),
     ),
-    live("rows", "keep_size", field!(Size { least: 4 * KIB, most: 1_024 * TIB }, rows.keep_size_bytes)),
-    live("rows", "compress", field!(OneOf(Compress::ALL), rows.compress)),
-    live("eve", "enabled", field!(Flag, eve.enabled)),
-    live("eve", "flows", field!(Flag, eve.flows)),
-    live(
+    restart("rows", "keep_size", field!(Size { least: 4 * KIB, most: 1_024 * TIB }, rows.keep_size_bytes)),
+    restart("rows", "compress", field!(OneOf(Compress::ALL), rows.compress)),
+    restart("eve", "enabled", field!(Flag, eve.enabled)),
+    restart("eve", "flows", field!(Flag, eve.flows)),
+    restart(
         "eve",
         "stats_every",
         field!(TimeOrNone(Time { least_us: 100 * MS, most_us: DAY }), eve.stats_every_us),
     ),
-    live("alerts", "file", field!(Flag, alerts.file)),
-    live("alerts", "syslog", field!(TextOrNone(SYSLOG), alerts.syslog)),
-    live("alerts", "webhook", field!(TextOrNone(WEBHOOK), alerts.webhook)),
+    restart("alerts", "file", field!(Flag, alerts.file)),
+    restart("alerts", "syslog", field!(TextOrNone(SYSLOG), alerts.syslog)),
+    restart("alerts", "webhook", field!(TextOrNone(WEBHOOK), alerts.webhook)),
     restart("control", "listen", field!(TextOrNone(LISTEN), control.listen)),
     restart("control", "socket", field!(TextOrNone(SOCKET_PATH), control.socket)),
     restart("rights", "landlock", field!(Flag, rights.landlock)),
     restart("rights", "seccomp", field!(Flag, rights.seccomp)),
     live("log", "level", field!(OneOf(LogLevel::ALL), log.level)),
-    live("log", "format", field!(OneOf(LogFormat::ALL), log.format)),
+    restart("log", "format", field!(OneOf(LogFormat::ALL), log.format)),
 ];
 
 /// The names of all sections.

@@ -22,7 +22,7 @@
 //! };
 //! let config = Config::load(&layers)?;
 //! assert_eq!((config.interfaces[0].name.as_str(), config.flow.idle_timeout_us), ("eth1", 60_000_000));
-//! assert_eq!(config.changes(&Config::default()).live, ["flow.idle_timeout"]);
+//! assert_eq!(config.changes(&Config::default()).restart, ["flow.idle_timeout", "interface.0.name"]);
 //! # Ok::<(), tapline_config::ConfigError>(())
 //! ```
 
