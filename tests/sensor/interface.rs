@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tapline_blast::Pace;
 
-use super::process::Sensor;
+use super::process::{Sensor, rows_so_far};
 use super::wire::{on_a_wire, until};
 
 #[test]
@@ -47,7 +47,7 @@ fn a_deleted_interface_is_opened_again_when_it_is_back() {
         assert!(sensor.is_running());
         wire.plug_in();
         let mut after = 0;
-        let rows = || super::process::csv_rows(&wire.path("rows"));
+        let rows = || rows_so_far(&wire.path("rows"));
         // Not one of the first hundred. It ends if it gets some rest.
         until("a new flow", Duration::from_secs(20), || {
             after += wire.send_flows(200, 200, Pace::Fastest).sent;

@@ -284,7 +284,17 @@ pub(crate) fn row_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// All rows of CSV files in a folder, sorted, with their header in front; each file has the same header.
+/// The whole rows, headers among them, that files in a folder hold while they are written; the last may show in part.
+pub(crate) fn rows_so_far(folder: &Path) -> String {
+    let mut rows = String::new();
+    for file in row_files(folder) {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        rows.push_str(text.rfind('\n').map_or("", |end| &text[..=end]));
+    }
+    rows
+}
+
+/// All rows of CSV files in a folder that nobody writes to, sorted, with their header in front; each file has the same header.
 pub(crate) fn csv_rows(folder: &Path) -> String {
     let mut header = String::new();
     let mut rows = Vec::new();

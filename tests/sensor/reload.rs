@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tapline_blast::Pace;
 
-use super::process::{Sensor, csv_rows};
+use super::process::{Sensor, csv_rows, rows_so_far};
 use super::wire::{on_a_wire, until};
 use crate::support::model;
 
@@ -66,7 +66,7 @@ fn a_bad_configuration_is_refused_and_the_old_one_stays() {
             sensor.wait_for("READY=1", Duration::from_secs(10));
         }
         let sent = wire.send_flows(50, 5_000, Pace::PerSecond(20_000)).sent;
-        until("rows", Duration::from_secs(20), || csv_rows(&wire.path("rows")).lines().count() > 50);
+        until("rows", Duration::from_secs(20), || rows_so_far(&wire.path("rows")).lines().count() > 50);
         let ended = sensor.stop();
         ended.assert_clean();
         assert_eq!(ended.packets("seen"), sent);

@@ -11,7 +11,7 @@ use tapline_blast::Pace;
 use tapline_capture::{CaptureSet, ReadOptions};
 use tapline_record::LinkType;
 
-use super::process::{Sensor, csv_rows, sorted};
+use super::process::{Sensor, csv_rows, rows_so_far, sorted};
 use super::wire::{Wire, on_a_wire, until};
 use crate::support::generator::{Shape, sequence};
 use crate::support::packets::{Packet, pcap, pcap_of_frames};
@@ -189,7 +189,7 @@ fn rows_of_a_quiet_wire_come_by_themselves() {
             5 * FLOWS as u64
         );
         until("rows of all flows", Duration::from_secs(20), || {
-            csv_rows(&folder).lines().count() == 1 + FLOWS
+            rows_so_far(&folder).lines().count() == 1 + FLOWS
         });
         let ended = sensor.stop();
         ended.assert_clean();
