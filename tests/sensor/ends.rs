@@ -45,7 +45,7 @@ fn no_row_is_torn_or_doubled_after_fifty_kills() {
         let rows = csv_rows(&wire.path("rows"));
         let cells = rows.lines().next().unwrap().split(',').count();
         assert!(rows.lines().all(|row| row.split(',').count() == cells), "a row with cells missing");
-        assert!(rows.lines().count() > 1_000, "{} rows", rows.lines().count());
+        assert!(rows.lines().count() > 100, "{} rows", rows.lines().count());
         // A flow has one row: its addresses and its start are in no other.
         let mut flows: Vec<_> = column(&rows, "src_ip")
             .into_iter()
