@@ -25,6 +25,7 @@ fn memory_is_bounded_with_millions_of_tuples() {
         let peak_kib: u64 = sensor.status_of_process("VmHWM").parse().unwrap();
         let ended = sensor.stop();
         assert_eq!((ended.packets("seen"), ended.packets("unaccounted")), (sent, 0));
+        println!("{flows} tuples: {peak_kib} KiB at the most of {memory_kib} KiB");
         assert!(
             ended.stats["flows"]["evicted"].as_u64().unwrap() > 0 || ended.packets("ring_dropped") > 0,
             "{:#}",

@@ -64,6 +64,7 @@ fn a_few_percent_lost_are_counted_to_the_packet() {
         }
         let ended = sensor.stop();
         let lost = check(&ended, sent);
+        println!("{:.2} % of {sent} packets lost", 100.0 * lost);
         assert!((0.005..0.3).contains(&lost), "{lost}: {:#}", ended.stats);
         assert_eq!(packets_in_rows(wire), ended.packets("processed"));
     });
@@ -79,6 +80,7 @@ fn nearly_all_lost_are_counted_to_the_packet() {
         sensor.signal("CONT");
         let ended = sensor.stop();
         let lost = check(&ended, sent);
+        println!("{:.2} % of {sent} packets lost", 100.0 * lost);
         assert!(lost > 0.95, "{lost}: {:#}", ended.stats);
         assert_eq!(packets_in_rows(wire), ended.packets("processed"));
     });
