@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tapline_export::{DropCause, SinkMeter};
 use tapline_record::FlowRecord;
@@ -18,6 +19,9 @@ const ROWS_PER_BATCH: usize = 64;
 
 /// Batches under way, about 14 MB of rows.
 const CAPACITY: usize = 256;
+
+/// How long a full ring is waited for: flows must not wait for a disk.
+const GRACE: Duration = Duration::from_millis(20);
 
 /// Rows on their way to the sinks.
 pub(crate) type RowBatch<S> = Vec<(FlowRecord<S>, RowTail)>;
@@ -56,7 +60,7 @@ impl<S> Outbox<S> {
         let sent = if self.stopping.load(Ordering::Relaxed) {
             self.sender.send(&mut self.batch).map(|()| true)
         } else {
-            self.sender.offer(&mut self.batch)
+            self.sender.offer(&mut self.batch, GRACE)
         };
         // Sinks that have gone are as good as full ones: their thread has said why.
         if sent != Ok(true) {

@@ -13,6 +13,7 @@
 
 use std::panic::resume_unwind;
 use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tapline_flow::SortKey;
@@ -203,12 +204,16 @@ pub(crate) enum Then {
     Finish,
 }
 
+/// A worker that makes no room for so long is stuck. A slow one is waited for: meanwhile the kernel's ring, which is much larger,
+/// takes what comes, and what finds no room there costs nothing more.
+const STUCK_AFTER: Duration = Duration::from_secs(2);
+
 /// What a reader does when a worker cannot follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WhenFull {
     /// Captures can wait.
     Wait,
-    /// A wire does not: packets are dropped by the batch, and counted. Ticks never are.
+    /// A wire does not: before a worker that is stuck, packets are dropped by the batch, and counted. Ticks never are.
     DropNewest,
 }
 
@@ -277,7 +282,7 @@ impl Lane {
         if self.when_full == WhenFull::Wait {
             return self.sender.send(&mut self.batch);
         }
-        if !self.sender.offer(&mut self.batch)? {
+        if !self.sender.offer(&mut self.batch, STUCK_AFTER)? {
             // The tick, if there is one, goes with the next batch; a later one says all that it says.
             self.dropped += self.batch.packets.len() as u64;
             self.batch.packets.clear();

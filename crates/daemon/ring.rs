@@ -13,9 +13,6 @@ use rtrb::{Consumer, Producer, PushError, RingBuffer};
 /// Batches under way in one ring, where the sender waits.
 pub(crate) const CAPACITY: usize = 32;
 
-/// How long [`Sender::offer`] waits for room: pauses of the other thread shorter than this cost nothing, for meanwhile the
-/// kernel's buffer takes what comes.
-const GRACE: Duration = Duration::from_millis(20);
 
 /// The other side has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,9 +56,9 @@ impl<B: Default> Sender<B> {
         }
     }
 
-    /// Sends a batch if there is room within a moment, and says whether it did; if so, an empty one is in its place. A ring that
+    /// Sends a batch if there is room within `grace`, and says whether it did; if so, an empty one is in its place. A ring that
     /// was full for so long is not waited for again until it has room.
-    pub(crate) fn offer(&mut self, batch: &mut B) -> Result<bool, Abandoned> {
+    pub(crate) fn offer(&mut self, batch: &mut B, grace: Duration) -> Result<bool, Abandoned> {
         let mut patience = Patience::default();
         let mut since = None;
         while self.full.is_full() {
@@ -69,7 +66,7 @@ impl<B: Default> Sender<B> {
                 return Err(Abandoned);
             }
             let began = *since.get_or_insert_with(Instant::now);
-            if self.stuck || began.elapsed() >= GRACE {
+            if self.stuck || began.elapsed() >= grace {
                 self.stuck = true;
                 return Ok(false);
             }
@@ -170,14 +167,14 @@ mod tests {
     fn an_offer_is_refused_while_there_is_no_room() {
         let (mut sender, mut receiver) = ring::<Vec<u32>>(2);
         for n in 0..2 {
-            assert_eq!(sender.offer(&mut vec![n]), Ok(true));
+            assert_eq!(sender.offer(&mut vec![n], Duration::ZERO), Ok(true));
         }
         assert_eq!(receiver.filled_percent(), 100);
         let mut batch = vec![2];
-        assert_eq!(sender.offer(&mut batch), Ok(false));
+        assert_eq!(sender.offer(&mut batch, Duration::from_millis(1)), Ok(false));
         assert_eq!(batch, [2], "what was refused is still the sender's");
         assert_eq!(receiver.try_receive(), Some(vec![0]));
-        assert_eq!(sender.offer(&mut batch), Ok(true));
+        assert_eq!(sender.offer(&mut batch, Duration::from_millis(1)), Ok(true));
         drop(sender);
         assert!(!receiver.is_over());
         assert_eq!([receiver.try_receive(), receiver.try_receive()], [Some(vec![1]), Some(vec![2])]);
