@@ -1,6 +1,7 @@
 //! Exit codes, after sysexits.h, and the one place where a failure is told.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// How the command ended, if not well.
@@ -60,9 +61,9 @@ impl Failure {
     }
 
     /// Prints the error with its causes and gives the exit code.
-    #[expect(clippy::print_stderr, reason = "this is where errors reach the user")]
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("tapline: {self}");
+        // Who closed standard error, or filled its disk, still gets the exit code.
+        let _ = writeln!(io::stderr(), "tapline: {self}");
         ExitCode::from(self.code as u8)
     }
 }
