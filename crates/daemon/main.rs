@@ -5,6 +5,11 @@
 //! [`ring`]s to [`flow_worker`]s (flow tables), whose ended flows the [`exporter`] merges and writes. [`pipeline`] is
 //! the page that joins them; [`accounting`] sees to it that no packet is lost without a name.
 
+#![cfg_attr(
+    not(all(feature = "libpcap", target_os = "linux")),
+    expect(dead_code, reason = "the sensor is not built, and with it what only it needs")
+)]
+
 mod cli;
 
 mod dataset_cli;
