@@ -97,15 +97,15 @@ impl Watch {
                 error!(thread, "a thread has ended by itself; stopping");
                 return;
             }
-            if self.signals.reload.swap(false, Ordering::Relaxed) {
-                self.reload();
-            }
             if observed.elapsed() >= OBSERVE_EVERY {
                 observed = Instant::now();
                 self.observe();
             }
+            let reload = self.signals.reload.swap(false, Ordering::Relaxed);
             let period = self.notifier.watchdog_period().unwrap_or(OBSERVE_EVERY * 5);
-            if pinged.as_ref().is_none_or(|(at, _)| at.elapsed() >= period) {
+            let due = pinged.as_ref().is_none_or(|(at, _)| at.elapsed() >= period);
+            // Before a reload too, which may take its time.
+            if due || reload {
                 let moves = self.board.moves();
                 let still = pinged.as_ref().and_then(|(_, before)| {
                     before
@@ -114,15 +114,24 @@ impl Watch {
                         .find(|(before, now)| before == now)
                         .map(|(_, (name, _))| name.clone())
                 });
-                match &still {
-                    None => self.tell(self.notifier.ping()),
-                    Some(name) if stalled.as_ref() != Some(name) => {
+                match still {
+                    // Also when one was late: it is asked again at once, not after another period.
+                    None => {
+                        self.tell(self.notifier.ping());
+                        pinged = Some((Instant::now(), moves));
+                        if let Some(name) = stalled.take() {
+                            info!(thread = %name, "the thread moves again");
+                        }
+                    }
+                    Some(name) if due && stalled.as_ref() != Some(&name) => {
                         error!(thread = %name, "a thread does not move; the watchdog is not told that all is well");
+                        stalled = Some(name);
                     }
                     Some(_) => {}
                 }
-                stalled = still;
-                pinged = Some((Instant::now(), moves));
+            }
+            if reload {
+                self.reload();
             }
         }
         let name =
@@ -139,6 +148,8 @@ impl Watch {
     pub(crate) fn stopping(&mut self) {
         self.portrait.state = State::Stopping;
         self.observe();
+        // All of the watchdog's time for the end.
+        self.tell(self.notifier.ping());
         self.tell(self.notifier.stopping());
     }
 
