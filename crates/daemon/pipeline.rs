@@ -111,13 +111,16 @@ where
 
         let mut worker = FlowWorker::new(0, 1, tables, tracker);
         let mut ended = FlowBatch::default();
+        let mut ticks = 0;
         let mut drive = || -> anyhow::Result<Result<(), Abandoned>> {
             while let Some(routed) = reader.next()? {
                 match routed {
                     Routed::Packet(packet, shard) => worker.push(&packet, shard),
                     Routed::Tick(now) => {
                         worker.tick(now);
-                        if send_epoch(&mut worker, &mut ended, &mut flows, Some(now)).is_err() {
+                        ticks += 1;
+                        let tick = Tick { number: ticks, now };
+                        if send_epoch(&mut worker, &mut ended, &mut flows, Some(tick)).is_err() {
                             return Ok(Err(Abandoned));
                         }
                     }
@@ -200,8 +203,16 @@ pub(crate) struct PacketBatch {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Then {
-    Tick(Timestamp),
+    Tick(Tick),
     Finish,
+}
+
+/// Packet time has come so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Tick {
+    /// Greater than that of any tick before, which the time is not when a clock is set back.
+    pub(crate) number: u64,
+    pub(crate) now: Timestamp,
 }
 
 /// A worker that makes no room for so long is stuck. A slow one is waited for: meanwhile the kernel's ring, which is much larger,
@@ -231,13 +242,18 @@ enum Read {
 }
 
 fn drive_reader(reader: &mut Reader, mut lanes: Vec<Lane>) -> anyhow::Result<Read> {
+    let mut ticks = 0;
     while let Some(routed) = reader.next()? {
         let sent = match routed {
             Routed::Packet(packet, shard) => {
                 let workers = lanes.len();
                 lanes[usize::from(shard) % workers].push(packet, shard)
             }
-            Routed::Tick(now) => lanes.iter_mut().try_for_each(|lane| lane.close(Then::Tick(now))),
+            Routed::Tick(now) => {
+                ticks += 1;
+                let tick = Tick { number: ticks, now };
+                lanes.iter_mut().try_for_each(|lane| lane.close(Then::Tick(tick)))
+            }
         };
         if sent == Err(Abandoned) {
             return Ok(Read::UntilAbandoned);
@@ -308,26 +324,26 @@ fn drive_worker<T: Tracker + Copy>(
         packets.give_back(batch);
         let Some(then) = then else { continue };
         match then {
-            Then::Tick(now) => worker.tick(now),
+            Then::Tick(tick) => worker.tick(tick.now),
             Then::Finish => worker.finish(),
         }
-        let now = match then {
-            Then::Tick(now) => Some(now),
+        let tick = match then {
+            Then::Tick(tick) => Some(tick),
             Then::Finish => None,
         };
-        send_epoch(&mut worker, &mut ended, &mut flows, now)?;
+        send_epoch(&mut worker, &mut ended, &mut flows, tick)?;
     }
     Ok(worker.report())
 }
 
-/// Sends what has ended since the last tick, and that packet time is `now`; `None` at the end.
+/// Sends what has ended since the last tick, and `tick`; `None` at the end.
 pub(crate) fn send_epoch<T: Tracker + Copy>(
     worker: &mut FlowWorker<T>,
     ended: &mut FlowBatch<T::State>,
     flows: &mut Sender<FlowBatch<T::State>>,
-    now: Option<Timestamp>,
+    tick: Option<Tick>,
 ) -> Result<(), Abandoned> {
-    let epoch = now.map_or(Epoch::End, Epoch::Until);
+    let epoch = tick.map_or(Epoch::End, Epoch::Until);
     ended.epoch = epoch;
     worker.drain(|flow| {
         ended.flows.push((flow.order(), flow.take()));
@@ -342,11 +358,11 @@ pub(crate) fn send_epoch<T: Tracker + Copy>(
     flows.send(ended)
 }
 
-/// What lies between two ticks, named by the time at its end. Later ones are greater, unless the clock was set back; then it
-/// was for all workers.
+/// What lies between two ticks, named by the one at its end. Later ones are greater, also when the clock was set back: else a
+/// worker that still has a tick from before would wait until time is there again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Epoch {
-    Until(Timestamp),
+    Until(Tick),
     /// Up to the end of the input.
     End,
 }
@@ -441,8 +457,8 @@ pub(crate) fn drive_last<S, L: Stage<S>>(
             }
         }
         streams.iter_mut().for_each(|stream| stream.end(epoch));
-        if let Epoch::Until(now) = epoch {
-            last.tick(now)?;
+        if let Epoch::Until(tick) = epoch {
+            last.tick(tick.now)?;
         }
     }
     last.close()
@@ -454,4 +470,50 @@ fn earliest(heads: &[Option<SortKey>]) -> Option<(usize, SortKey)> {
         .enumerate()
         .filter_map(|(index, head)| head.map(|order| (index, order)))
         .min_by_key(|(_, order)| *order)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Notes the ticks.
+    struct Ticks(std::sync::mpsc::Sender<i64>);
+
+    impl Stage<()> for Ticks {
+        const NEEDS_A_THREAD: bool = false;
+
+        fn flow(&mut self, _: SortKey, _: &FlowRecord<()>) -> anyhow::Result<()> {
+            Ok(())
+        }
+
+        fn tick(&mut self, now: Timestamp) -> anyhow::Result<()> {
+            Ok(self.0.send(now.micros)?)
+        }
+
+        fn close(self) -> anyhow::Result<Exported> {
+            Ok(Exported::default())
+        }
+    }
+
+    /// A worker's epochs, each with its tick's number and time.
+    fn stream(ticks: &[(u64, i64)]) -> Stream<()> {
+        let (mut sender, receiver) = ring(CAPACITY);
+        for (number, micros) in ticks {
+            let tick = Tick { number: *number, now: Timestamp::from_micros(*micros) };
+            let epoch = FlowBatch { epoch: Epoch::Until(tick), epoch_ends: true, ..FlowBatch::default() };
+            sender.send(&mut { epoch }).unwrap();
+        }
+        Stream::new(receiver)
+    }
+
+    #[test]
+    fn a_worker_that_missed_a_tick_before_the_clock_was_set_back_waits_for_nobody() {
+        let (sender, told) = std::sync::mpsc::channel();
+        let streams = vec![
+            stream(&[(1, 9_000), (2, 9_100), (3, 0), (4, 100)]),
+            stream(&[(1, 9_000), (3, 0), (4, 100)]),
+        ];
+        drive_last(Ticks(sender), streams).unwrap();
+        assert_eq!(told.iter().collect::<Vec<_>>(), [9_000, 9_100, 0, 100]);
+    }
 }

@@ -166,6 +166,11 @@ impl Intake {
         self.now
     }
 
+    /// Whether no packet has come since the last tick, whatever else did.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.packets_since_tick == 0
+    }
+
     /// Moves time on while no packets come.
     pub(crate) fn advance(&mut self, now: Timestamp) {
         self.now = self.now.max(now);

@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tapline_capture::live::CaptureStatistics;
 use tapline_flow::TableCounters;
 use tapline_packet::Skip;
+use tapline_record::Timestamp;
 
 use crate::exporter::ExportBoard;
+use crate::pipeline::Tick;
 use crate::scoring::ScoringDesk;
 
 /// What the threads share.
@@ -24,6 +26,8 @@ pub(crate) struct Board {
     /// Grows while the thread of the sinks moves.
     pub(crate) sinks_moved: AtomicU64,
     pub(crate) emergency: EmergencyRules,
+    /// Ticks of all readers, so that each has a number greater than those before.
+    pub(crate) ticks: AtomicU64,
     /// Readers let no more in.
     pub(crate) stopping: Arc<AtomicBool>,
 }
@@ -85,6 +89,11 @@ impl Board {
             workers: (0..workers).map(|_| WorkerPlace::default()).collect(),
             ..Self::default()
         }
+    }
+
+    /// A tick at packet time `now`.
+    pub(crate) fn tick(&self, now: Timestamp) -> Tick {
+        Tick { number: self.ticks.fetch_add(1, Ordering::Relaxed) + 1, now }
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

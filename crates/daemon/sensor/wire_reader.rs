@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tapline_capture::live::{CaptureStatistics, LiveSupervisor};
+use tapline_capture::live::{CaptureStatistics, LiveSupervisor, TimestampSource};
 use tapline_capture::{CaptureError, Received};
 use tapline_packet::DecodeCounters;
 use tapline_record::{Frame, Timestamp};
@@ -36,6 +36,10 @@ pub(crate) struct WireReader {
     lanes: Vec<Lane>,
     board: Arc<Board>,
     bytes: u64,
+    /// The time of the latest frame.
+    latest: Timestamp,
+    /// How far the adapter's clock is behind that of the host, where it is not kept with it.
+    behind_us: i64,
     trouble: Option<String>,
     ticked: Instant,
     noted: Instant,
@@ -113,7 +117,19 @@ impl WireReader {
         board: Arc<Board>,
     ) -> Self {
         let now = Instant::now();
-        Self { index, supervisor, intake, lanes, board, bytes: 0, trouble: None, ticked: now, noted: now }
+        Self {
+            index,
+            supervisor,
+            intake,
+            lanes,
+            board,
+            bytes: 0,
+            latest: Timestamp::MIN,
+            behind_us: 0,
+            trouble: None,
+            ticked: now,
+            noted: now,
+        }
     }
 
     /// Reads until the sensor stops and all that was in the ring has been read.
@@ -131,9 +147,12 @@ impl WireReader {
             let received = self.receive()?;
             match received {
                 Received::Frames(_) if self.noted.elapsed() < TICK_EVERY => continue,
+                // What is no packet (not IP, a duplicate) is no quiet moment either, but time goes on.
+                Received::Frames(_) if self.intake.is_idle() => self.intake.advance(self.latest),
                 Received::Frames(_) => {}
                 Received::Quiet | Received::Down | Received::Gone => {
-                    self.intake.advance(Timestamp::from_micros(wall_us() - LAG_US));
+                    let now_us = wall_us().saturating_sub(self.behind_us).saturating_sub(LAG_US);
+                    self.intake.advance(Timestamp::from_micros(now_us));
                 }
                 Received::Ended => break,
             }
@@ -155,14 +174,20 @@ impl WireReader {
 
     /// Takes what is there.
     fn receive(&mut self) -> Result<Received, ReadError> {
-        let Self { supervisor, intake, lanes, bytes, ticked, .. } = self;
+        let Self { supervisor, intake, lanes, board, bytes, latest, ticked, .. } = self;
         let mut failed = None;
         let received = supervisor.receive(BUDGET, |frame| {
             *bytes += u64::from(frame.wire_bytes);
+            *latest = frame.ts;
             if failed.is_none() {
-                failed = take(intake, lanes, ticked, &frame).err();
+                failed = take(intake, lanes, board, ticked, &frame).err();
             }
         });
+        if matches!(received, Received::Frames(_))
+            && self.supervisor.config().timestamp == TimestampSource::AdapterUnsynced
+        {
+            self.behind_us = wall_us().saturating_sub(self.latest.micros);
+        }
         failed.map_or(Ok(received), Err)
     }
 
@@ -170,7 +195,8 @@ impl WireReader {
         self.ticked = Instant::now();
         // Before there was a packet or a quiet moment there is no time.
         if now > Timestamp::MIN {
-            self.lanes.iter_mut().try_for_each(|lane| lane.close(Then::Tick(now)))?;
+            let tick = self.board.tick(now);
+            self.lanes.iter_mut().try_for_each(|lane| lane.close(Then::Tick(tick)))?;
         }
         Ok(())
     }
@@ -212,6 +238,7 @@ impl WireReader {
 fn take(
     intake: &mut Intake,
     lanes: &mut [Lane],
+    board: &Board,
     ticked: &mut Instant,
     frame: &Frame<'_>,
 ) -> Result<(), ReadError> {
@@ -220,7 +247,8 @@ fn take(
     lanes[usize::from(shard) % workers].push(packet, shard)?;
     if let Some(now) = intake.take_tick() {
         *ticked = Instant::now();
-        lanes.iter_mut().try_for_each(|lane| lane.close(Then::Tick(now)))?;
+        let tick = board.tick(now);
+        lanes.iter_mut().try_for_each(|lane| lane.close(Then::Tick(tick)))?;
     }
     Ok(())
 }

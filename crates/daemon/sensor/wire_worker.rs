@@ -11,12 +11,9 @@ use tapline_record::{Timestamp, Tracker};
 use tracing::{info, warn};
 
 use crate::flow_worker::{FlowWorker, WorkerReport};
-use crate::pipeline::{FlowBatch, PacketBatch, Then, send_epoch};
+use crate::pipeline::{FlowBatch, PacketBatch, Then, Tick, send_epoch};
 use crate::ring::{Abandoned, Patience, Receiver, Sender};
 use crate::sensor::board::{Board, WorkerNow};
-
-/// A clock that is further back than this was set.
-const CLOCK_SET_BACK_US: i64 = 3_600_000_000;
 
 /// How long it must have been quiet before an emergency is over.
 const CALM_US: i64 = 5_000_000;
@@ -37,7 +34,7 @@ pub(crate) struct WireWorker<T: Tracker> {
 struct WireLane {
     packets: Receiver<PacketBatch>,
     /// How far the reader's time has come.
-    now: Timestamp,
+    tick: Tick,
     open: bool,
 }
 
@@ -62,7 +59,8 @@ impl<T: Tracker + Copy> WireWorker<T> {
         flows_max: u64,
         idle_us: i64,
     ) -> Self {
-        let lane = |packets| WireLane { packets, now: Timestamp::MIN, open: true };
+        let start = Tick { number: 0, now: Timestamp::MIN };
+        let lane = |packets| WireLane { packets, tick: start, open: true };
         Self {
             index,
             worker,
@@ -87,28 +85,7 @@ impl<T: Tracker + Copy> WireWorker<T> {
         while self.lanes.iter().any(|lane| lane.open) {
             let mut moved = false;
             for index in 0..self.lanes.len() {
-                let Some(mut batch) = self.lanes[index].packets.try_receive() else {
-                    self.lanes[index].open &= !self.lanes[index].packets.is_over();
-                    continue;
-                };
-                moved = true;
-                for (packet, shard) in batch.packets.iter().zip(&batch.shards) {
-                    self.worker.push(packet, *shard);
-                }
-                batch.packets.clear();
-                batch.shards.clear();
-                let then = batch.then.take();
-                let lane = &mut self.lanes[index];
-                lane.packets.give_back(batch);
-                match then {
-                    None => continue,
-                    Some(Then::Finish) => lane.open = false,
-                    Some(Then::Tick(now)) => lane.now = now,
-                }
-                if let Some(now) = self.time() {
-                    self.tick(now);
-                    send_epoch(&mut self.worker, &mut ended, &mut self.flows, Some(now))?;
-                }
+                moved |= self.take(index, &mut ended)?;
             }
             if moved {
                 patience = Patience::default();
@@ -122,12 +99,40 @@ impl<T: Tracker + Copy> WireWorker<T> {
         Ok(self.worker.report())
     }
 
-    /// The time of the reader that is furthest behind, if it is time for a tick. With one reader every tick is one.
-    fn time(&self) -> Option<Timestamp> {
-        let now = self.lanes.iter().filter(|lane| lane.open).map(|lane| lane.now).min()?;
-        let alone = self.lanes.len() == 1;
-        let set_back = self.ticked.micros_since(now) > CLOCK_SET_BACK_US;
-        (now > Timestamp::MIN && (alone || now > self.ticked || set_back)).then_some(now)
+    /// Takes the next batch of reader `index`, if there is one.
+    fn take(&mut self, index: usize, ended: &mut FlowBatch<T::State>) -> Result<bool, Abandoned> {
+        let lane = &mut self.lanes[index];
+        let Some(mut batch) = lane.packets.try_receive() else {
+            lane.open &= !lane.packets.is_over();
+            return Ok(false);
+        };
+        for (packet, shard) in batch.packets.iter().zip(&batch.shards) {
+            self.worker.push(packet, *shard);
+        }
+        batch.packets.clear();
+        batch.shards.clear();
+        let then = batch.then.take();
+        lane.packets.give_back(batch);
+        match then {
+            None => return Ok(true),
+            Some(Then::Finish) => lane.open = false,
+            Some(Then::Tick(tick)) => lane.tick = tick,
+        }
+        if let Some(tick) = self.time(index) {
+            self.tick(tick.now);
+            send_epoch(&mut self.worker, ended, &mut self.flows, Some(tick))?;
+        }
+        Ok(true)
+    }
+
+    /// The time of the reader that is furthest behind, if it is time for a tick, now that reader `index` has said something. Its
+    /// own ticks always are ticks: while a clock that was set back stands still, the sensor does not.
+    fn time(&self, index: usize) -> Option<Tick> {
+        let open = || self.lanes.iter().filter(|lane| lane.open).map(|lane| lane.tick);
+        let now = open().map(|tick| tick.now).min()?;
+        let number = open().map(|tick| tick.number).min()?;
+        let hindmost = self.lanes[index].tick.now == now;
+        (now > Timestamp::MIN && (hindmost || now > self.ticked)).then_some(Tick { number, now })
     }
 
     fn tick(&mut self, now: Timestamp) {
@@ -158,6 +163,8 @@ impl<T: Tracker + Copy> WireWorker<T> {
                 match calm_since {
                     _ if !calm => *calm_since = None,
                     None => *calm_since = Some(now),
+                    // The clock was set back.
+                    Some(since) if now < *since => *since = now,
                     Some(since) if now.micros_since(*since) >= CALM_US => {
                         self.emergency.since = None;
                         self.emergency.left += 1;
@@ -188,5 +195,55 @@ impl<T: Tracker + Copy> WireWorker<T> {
             emergencies_left: self.emergency.left,
         });
         place.moved.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tapline_features::{TaplineState, TaplineTracker};
+    use tapline_flow::{HashSeed, Rules, Timeouts};
+
+    use super::*;
+    use crate::flow_worker::Tables;
+    use crate::pipeline::{Lane, WhenFull};
+    use crate::ring::ring;
+
+    /// The ticks that come of those of two readers, each by reader and second.
+    fn ticks(of_readers: &[(usize, i64)]) -> u64 {
+        let board = Arc::new(Board::new(&[0, 0], 1));
+        let (mut lanes, mut receivers) = (Vec::new(), Vec::new());
+        for _ in 0..2 {
+            let (sender, receiver) = ring(64);
+            lanes.push(Lane::new(sender, WhenFull::Wait));
+            receivers.push(receiver);
+        }
+        let rules = Rules::Tapline { timeouts: Timeouts::default(), vlan_in_key: true };
+        let tables = Tables { rules, flows_max: 64, seed: HashSeed(1, 2) };
+        let (flows, received) = ring::<FlowBatch<TaplineState>>(64);
+        let table = FlowWorker::new(0, 1, tables, TaplineTracker);
+        let mut worker = WireWorker::new(0, table, receivers, flows, Arc::clone(&board), 64, 120_000_000);
+        let mut ended = FlowBatch::default();
+        for (reader, second) in of_readers {
+            let tick = board.tick(Timestamp::from_micros(second * 1_000_000));
+            lanes[*reader].close(Then::Tick(tick)).unwrap();
+            worker.take(*reader, &mut ended).unwrap();
+        }
+        drop(received);
+        board.workers[0].moved.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn time_is_that_of_the_reader_that_is_furthest_behind() {
+        assert_eq!(ticks(&[(0, 10), (0, 11)]), 0, "the other one has said nothing");
+        assert_eq!(ticks(&[(0, 10), (1, 10)]), 1);
+        assert_eq!(ticks(&[(0, 10), (1, 12), (1, 13), (0, 11), (1, 14)]), 2);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_stop_the_worker() {
+        // A minute back: until it is there again, the readers say what they last said.
+        assert_eq!(ticks(&[(0, 100), (1, 100), (0, 100), (1, 100), (0, 100)]), 4);
+        // A day back.
+        assert_eq!(ticks(&[(0, 90_000), (1, 90_000), (0, 100), (1, 101), (0, 101)]), 3);
     }
 }
