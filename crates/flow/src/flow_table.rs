@@ -61,6 +61,9 @@ pub struct SortKey {
     first_ordinal: u64,
 }
 
+/// A clock that is further back than this was set back.
+const CLOCK_SET_BACK_S: i64 = 3_600;
+
 /// Added to the last packet's time of flows that the input's end cut, so that they come after all others.
 const AFTER_ALL: i64 = i64::MAX / 2;
 
@@ -174,7 +177,7 @@ impl<T: Tracker> FlowTable<T> {
     }
 
     /// Ends every flow whose deadline has passed at packet time `now`. CICFlowMeter's rules know no such thing. Time may
-    /// fall back, when a clock was wrong; the wheel does not, and looks through the flows of its slot until time is there.
+    /// fall back by more than an hour, when a clock was wrong: flows from before end then, as if they were too old.
     pub fn tick(&mut self, now: Timestamp) {
         self.tick_hurried(now, 0);
     }
@@ -185,6 +188,9 @@ impl<T: Tracker> FlowTable<T> {
         let Rules::Tapline { timeouts, .. } = self.rules else { return };
         let due = Timestamp::from_micros(now.micros.saturating_add(hurry_us));
         for shard in 0..self.shards.len() {
+            if self.shards[shard].wheel.is_ahead(now.second(), CLOCK_SET_BACK_S) {
+                self.rewind(shard, now);
+            }
             // Slots of seconds gone by: whatever is in them is due, or its deadline has moved on. The latter wait until
             // the wheel stands at the present, for it may have years to go: captures are merged, clocks are set.
             while let Some((id, second)) = self.shards[shard].wheel.earliest() {
@@ -306,6 +312,26 @@ impl<T: Tracker> FlowTable<T> {
             self.end(shard, id, reason, deadline_us.min(now.micros));
         }
         is_due
+    }
+
+    /// The clock was set back. Flows from before would stay until it is there again, and in a wheel that stands still every
+    /// tick would look through all flows.
+    #[cold]
+    fn rewind(&mut self, shard: usize, now: Timestamp) {
+        while let Some((id, _)) = self.shards[shard].wheel.earliest() {
+            if self.slab.get(id).flow.head.last.second() > now.second() + CLOCK_SET_BACK_S {
+                self.end(shard, id, EndReason::Active, now.micros);
+            } else {
+                self.shards[shard].wheel.disarm(&mut self.slab, id);
+                self.postponed.push(id);
+            }
+        }
+        self.shards[shard].wheel.rewind(now.second());
+        for id in self.postponed.drain(..) {
+            let entry = self.slab.get(id);
+            let second = deadline_second(&self.rules, &entry.flow.head, &entry.life);
+            self.shards[shard].wheel.arm(&mut self.slab, id, second);
+        }
     }
 
     /// When a flow's end was certain, in the unit of this table's [`SortKey`]s.
@@ -637,6 +663,80 @@ mod tests {
         }
         let runs = buckets.chunks(64).map(|run| run.iter().sum());
         (buckets.iter().copied().max().unwrap_or(0), runs.max().unwrap_or(0))
+    }
+
+    /// Keeps nothing.
+    struct Forgetful;
+
+    impl Tracker for Forgetful {
+        type State = ();
+
+        fn open(&self, _: Opening<'_, ()>) {}
+
+        fn add(&self, _: &FlowHead, (): &mut (), _: &PacketRecord, _: Direction, _: Activity) {}
+    }
+
+    /// A UDP packet of host `number`.
+    fn packet(number: u8, second: i64) -> PacketRecord {
+        let addr = |last| [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 10, 0, 0, last];
+        PacketRecord {
+            ts: Timestamp::from_micros(second * 1_000_000),
+            ordinal: u64::from(number),
+            src: addr(number),
+            dst: addr(255),
+            seq: 0,
+            ack: 0,
+            payload_bytes: 1,
+            ip_bytes: 29,
+            wire_bytes: 43,
+            tunnel_id: 0,
+            src_port: 40_000,
+            dst_port: 53,
+            vlan: [0; 2],
+            window: 0,
+            l4_header_bytes: 8,
+            protocol: 17,
+            tcp_flags: 0,
+            icmp_type: 0,
+            icmp_code: 0,
+            ip_version: 4,
+            ttl: 64,
+            tunnel_kind: TunnelKind::None,
+            later_fragment: false,
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_neither_old_flows_nor_new_ones() {
+        let rules = Rules::Tapline { timeouts: Timeouts::default(), vlan_in_key: true };
+        let mut table = FlowTable::new(rules, Forgetful, 1, 100, HashSeed(1, 2), |_, _| {});
+        let ended = |table: &mut FlowTable<Forgetful>| {
+            let mut ended = Vec::new();
+            let emit = |flow: EndedFlow<'_, ()>| {
+                let head = &flow.record().head;
+                ended.push((head.first_ordinal, head.end_reason));
+                Ok::<(), ()>(())
+            };
+            table.drain(emit).unwrap();
+            ended
+        };
+        let day = 86_400;
+        let second = |second: i64| Timestamp::from_micros(second * 1_000_000);
+        table.push(0, &packet(1, 2 * day));
+        table.tick(second(2 * day + 1));
+        table.push(0, &packet(2, day));
+        table.tick(second(day));
+        assert_eq!(ended(&mut table), [(1, EndReason::Active)], "nobody waits for a day");
+        for at in 1..=120 {
+            assert_eq!(table.live_flows(), 1);
+            table.tick(second(day + at));
+        }
+        assert_eq!(ended(&mut table), [(2, EndReason::Idle)]);
+        // What is due later is not looked at in the meantime.
+        table.push(0, &packet(3, day + 120));
+        table.tick(second(day + 121));
+        assert_eq!(table.shards[0].wheel.first_in_current_slot(), None);
+        assert_eq!(table.live_flows(), 1);
     }
 
     #[test]

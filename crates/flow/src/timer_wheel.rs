@@ -107,6 +107,17 @@ impl TimerWheel {
         self.second = self.second.max(second);
     }
 
+    /// Whether the wheel stands more than `seconds` after `second`.
+    pub(crate) const fn is_ahead(&self, second: i64, seconds: i64) -> bool {
+        self.second.saturating_sub(second) > seconds
+    }
+
+    /// Sets an empty wheel to `second`, which may be before where it stands.
+    pub(crate) fn rewind(&mut self, second: i64) {
+        debug_assert_eq!(self.earliest(), None, "what is armed has its place by the old time");
+        self.second = second;
+    }
+
     /// The first entry of the slot that the wheel stands at.
     pub(crate) fn first_in_current_slot(&self) -> Option<u32> {
         let first = self.ends[self.slot_at(0)].0;
