@@ -35,6 +35,8 @@ pub(crate) struct Alerts {
     failed: Option<io::Error>,
     /// Alerts of models before this one.
     before: u64,
+    /// By how much the times that are told are ahead of packet time.
+    ahead_us: i64,
     model: String,
     /// Name and ATT&CK technique of each class.
     classes: Vec<(String, Option<String>)>,
@@ -208,6 +210,7 @@ impl Alerts {
             line: Vec::new(),
             failed: None,
             before: 0,
+            ahead_us: 0,
             model: String::new(),
             classes: Vec::new(),
             summary: AlertSummary::default(),
@@ -223,6 +226,7 @@ impl Alerts {
             line: Vec::new(),
             failed: None,
             before: 0,
+            ahead_us: 0,
             model: String::new(),
             classes: Vec::new(),
             summary: AlertSummary::default(),
@@ -239,6 +243,11 @@ impl Alerts {
         self.classes = manifest.classes.iter().map(|class| (class.clone(), attack_id(class))).collect();
     }
 
+    /// From now on the times that are told are so much ahead of packet time: the clock was set back.
+    pub(crate) fn set_ahead(&mut self, ahead_us: i64) {
+        self.ahead_us = ahead_us;
+    }
+
     /// Tells what happened to an alert at packet time `now_us`. After a failed write nothing is written;
     /// [`check`](Self::check) says so.
     pub(crate) fn tell(&mut self, event: Event, incident: &Incident<FlowHead, Why>, now_us: i64) {
@@ -249,6 +258,7 @@ impl Alerts {
         if self.failed.is_some() || matches!(self.out, AlertOut::None) {
             return;
         }
+        let now_us = now_us.saturating_sub(self.ahead_us);
         let why = incident.explanation.as_ref();
         let (sources, targets) = ends(incident);
         let (by, source, sources) = match incident.by {

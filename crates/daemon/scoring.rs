@@ -70,6 +70,9 @@ impl Default for ScoringLimits {
 /// How long flows that wait when a sensor stops may still get verdicts.
 const LAST_VERDICTS: Duration = Duration::from_millis(1_500);
 
+/// A clock that is further back than this was set back.
+const CLOCK_SET_BACK_US: i64 = 3_600_000_000;
+
 /// Inputs named as reasons.
 const REASONS: usize = Names::CAPACITY;
 
@@ -90,6 +93,10 @@ pub(crate) struct Scoring {
     bench: Bench,
     exporter: Exporter<TaplineState>,
     idle_us: i64,
+    /// The time of the latest tick, and by how much the time that scoring goes by is ahead of it: that never falls back, whatever
+    /// clocks do, for everything that waits waits by it.
+    ticked_us: i64,
+    ahead_us: i64,
     /// The latest time at which the end of a flow was certain that is past its pause, or the latest tick when none waited.
     decided_us: i64,
     row: Vec<f32>,
@@ -325,6 +332,8 @@ impl Scoring {
             },
             exporter,
             idle_us,
+            ticked_us: i64::MIN,
+            ahead_us: 0,
             decided_us: i64::MIN,
             row: vec![0.0; INPUTS.len()],
             limits,
@@ -335,6 +344,16 @@ impl Scoring {
     pub(crate) fn at(mut self, desk: Arc<ScoringDesk>) -> Self {
         self.desk = Some(desk);
         self
+    }
+
+    /// The time that scoring goes by.
+    fn time_us(&mut self, now: Timestamp) -> i64 {
+        if self.ticked_us.saturating_sub(now.micros) > CLOCK_SET_BACK_US {
+            self.ahead_us = self.ahead_us.saturating_add(self.ticked_us.saturating_sub(now.micros));
+            self.bench.alerts.set_ahead(self.ahead_us);
+        }
+        self.ticked_us = now.micros;
+        now.micros.saturating_add(self.ahead_us)
     }
 
     /// Takes in the flows whose pause is over.
@@ -506,14 +525,15 @@ impl Stage<TaplineState> for Scoring {
     }
 
     fn tick(&mut self, now: Timestamp) -> anyhow::Result<()> {
-        self.lookahead.tick(now.micros);
+        let now_us = self.time_us(now);
+        self.lookahead.tick(now_us);
         self.take_ready()?;
         let Self { scorer, bench, .. } = self;
-        scorer.tick(now.micros, &mut |verdict, explainer| bench.judge(verdict, explainer))?;
+        scorer.tick(now_us, &mut |verdict, explainer| bench.judge(verdict, explainer))?;
         self.release()?;
         let Bench { held, incidents, alerts, .. } = &mut self.bench;
         if held.is_empty() && self.pausing == 0 {
-            self.decided_us = self.decided_us.max(now.micros);
+            self.decided_us = self.decided_us.max(now_us);
         }
         // No flow that is still to be judged was decided before the first that is held.
         let horizon_us = held.front().map_or(self.decided_us, |first| first.decided_us);
@@ -884,6 +904,27 @@ mod tests {
             assert!(report.windows.by_bound <= early, "{held_max}: {:?}", report.windows);
             assert_eq!(report.windows.by_bound > 0, early > 0, "{held_max}: {:?}", report.windows);
         }
+    }
+
+    #[test]
+    fn flows_that_come_after_the_clock_was_set_back_do_not_wait_until_it_is_there_again() {
+        let manifest = manifest(Window { deadline_us: 1_000_000, ..window(8) });
+        let alerts = Alerts::open(&manifest, None).unwrap();
+        let limits =
+            ScoringLimits { batching: Batching { steps: 512, wait_us: 500_000 }, ..ScoringLimits::default() };
+        let judge = Judge::new(manifest, Box::new(Alarmist), &limits).unwrap();
+        let exporter = Exporter::new(Rows::None, None);
+        let mut scoring = Scoring::new(judge, limits, 0, HashSeed(3, 4), alerts, exporter);
+        let second = |second: i64| Timestamp::from_micros(second * 1_000_000);
+        scoring.tick(second(1_000_000)).unwrap();
+        scoring.tick(second(1_000)).unwrap();
+        for (order, flow) in flows(3, 3, 3) {
+            scoring.flow(order, &flow).unwrap();
+        }
+        for after_s in 1_001..1_015 {
+            scoring.tick(second(after_s)).unwrap();
+        }
+        assert_eq!((scoring.pausing, scoring.bench.held.len()), (0, 0), "all are judged");
     }
 
     #[test]
