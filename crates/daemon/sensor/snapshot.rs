@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::{Duration, Instant};
 
 use tapline_config::Config;
 use tapline_config::config::InterfaceConfig;
@@ -25,6 +26,9 @@ use crate::sensor::budget::{Budget, PACKET_BATCHES};
 use crate::sensor::sinks::Meters;
 use crate::sensor::wire_reader::wall_us;
 
+/// A disk that is full says so every second, for as long as it is.
+const SAME_ERROR_EVERY: Duration = Duration::from_secs(60);
+
 /// What does not change, or is changed by the control loop.
 pub(crate) struct Portrait {
     pub(crate) name: String,
@@ -35,8 +39,8 @@ pub(crate) struct Portrait {
     pub(crate) budget: Budget,
     pub(crate) meters: Meters,
     pub(crate) state: State,
-    /// The latest failure of each sink.
-    last_errors: BTreeMap<&'static str, String>,
+    /// The latest failure of each sink, and when it was last worth a line.
+    last_errors: BTreeMap<&'static str, (String, Instant)>,
     /// Those that nobody has asked about.
     fresh_errors: BTreeMap<&'static str, String>,
     /// When the present emergency began.
@@ -212,8 +216,11 @@ impl Portrait {
         let (last_errors, fresh_errors) = (&mut self.last_errors, &mut self.fresh_errors);
         let mut view = |(name, meter): &(&'static str, SinkMeter)| {
             if let Some(error) = meter.take_error() {
-                fresh_errors.insert(name, error.clone());
-                last_errors.insert(name, error);
+                let known = last_errors.get(name);
+                if known.is_none_or(|(last, at)| *last != error || at.elapsed() >= SAME_ERROR_EVERY) {
+                    fresh_errors.insert(name, error.clone());
+                    last_errors.insert(name, (error, Instant::now()));
+                }
             }
             let counters = meter.read();
             SinkView {
@@ -222,7 +229,7 @@ impl Portrait {
                 written_bytes: counters.written_bytes,
                 dropped_rows: by_name(DropCause::ALL.iter().map(|cause| cause.name()), &counters.dropped),
                 errors: counters.errors,
-                last_error: last_errors.get(name).cloned(),
+                last_error: last_errors.get(name).map(|(error, _)| error.clone()),
                 rotated: counters.rotated,
                 compressed: counters.compressed,
                 removed: counters.removed,
