@@ -343,7 +343,8 @@ impl Threads {
         let last = match (judge, &board.desk) {
             (Some(judge), Some(desk)) => {
                 desk.shed_percent.store(config.scoring.shed_percent, Ordering::Relaxed);
-                let post = PostBox::new(post, meter("alerts").or_else(|| meter("rows")).unwrap_or_default());
+                let meter = meter("alerts").or_else(|| meter("rows")).unwrap_or_default();
+                let post = PostBox::new(post, meter, Arc::clone(&board.stopping));
                 let alerts = Alerts::post(judge.manifest(), Box::new(post));
                 let scoring =
                     Scoring::new(judge, budget.scoring, timeouts.idle_us, random_seed(), alerts, exporter);

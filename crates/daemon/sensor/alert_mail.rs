@@ -1,8 +1,9 @@
 //! Alerts on their way from the scoring stage to the sinks, in the forms that those need.
 //!
-//! In: what happened to an alert. Out: an [`AlertMail`] in a queue that is bounded and never waited for.
+//! In: what happened to an alert. Out: an [`AlertMail`] in a queue that is bounded and not waited for while the sensor runs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 
 use tapline_control::{IncidentBy, IncidentView};
@@ -36,18 +37,29 @@ pub(crate) struct AlertMail {
 pub(crate) struct PostBox {
     queue: SyncSender<AlertMail>,
     meter: SinkMeter,
+    stopping: Arc<AtomicBool>,
 }
 
 impl PostBox {
-    /// Alerts that find no room are counted by `meter`.
-    pub(crate) const fn new(queue: SyncSender<AlertMail>, meter: SinkMeter) -> Self {
-        Self { queue, meter }
+    /// Alerts that find no room are counted by `meter`; once `stopping` is set they are waited with, for all end at once then.
+    pub(crate) const fn new(
+        queue: SyncSender<AlertMail>,
+        meter: SinkMeter,
+        stopping: Arc<AtomicBool>,
+    ) -> Self {
+        Self { queue, meter, stopping }
     }
 }
 
 impl AlertPost for PostBox {
     fn post(&mut self, told: &Told<'_>) {
-        if self.queue.try_send(AlertMail::from(told)).is_err() {
+        let mail = AlertMail::from(told);
+        let sent = if self.stopping.load(Ordering::Relaxed) {
+            self.queue.send(mail).is_ok()
+        } else {
+            self.queue.try_send(mail).is_ok()
+        };
+        if !sent {
             self.meter.add_dropped(DropCause::QueueFull, 1);
         }
     }
