@@ -27,7 +27,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, mpsc};
+use std::sync::{Arc, OnceLock, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -220,8 +220,7 @@ pub(crate) fn live_config(interface: &InterfaceConfig, index: usize) -> LiveConf
         },
         filter: interface.filter.clone(),
         fanout: (interface.readers > 1).then(|| FanoutConfig {
-            // Of this process: two sensors on one interface must not share its packets.
-            group: (std::process::id() as u16).wrapping_mul(31).wrapping_add(index as u16),
+            group: fanout_groups().wrapping_add(index as u16),
             size: interface.readers,
             mode: match interface.fanout {
                 Fanout::HostPair => FanoutMode::HostPair,
@@ -231,6 +230,16 @@ pub(crate) fn live_config(interface: &InterfaceConfig, index: usize) -> LiveConf
         }),
         ..LiveConfig::new(interface.name.as_str())
     }
+}
+
+/// The first number of this process's fanout groups. Two sensors on one interface must not share its packets; by the number of the
+/// process those of two containers would, each being the first of its own.
+fn fanout_groups() -> u16 {
+    static FIRST: OnceLock<u16> = OnceLock::new();
+    *FIRST.get_or_init(|| {
+        let HashSeed(word, _) = random_seed();
+        word as u16
+    })
 }
 
 fn of_live(error: LiveError, interface: &str) -> Failure {
