@@ -70,6 +70,9 @@ impl Default for ScoringLimits {
 /// How long flows that wait when a sensor stops may still get verdicts.
 const LAST_VERDICTS: Duration = Duration::from_millis(1_500);
 
+/// How often those who look at a sensor are told what scoring has come to.
+const TELL_EVERY: Duration = Duration::from_millis(200);
+
 /// A clock that is further back than this was set back.
 const CLOCK_SET_BACK_US: i64 = 3_600_000_000;
 
@@ -86,6 +89,8 @@ pub(crate) struct Scoring {
     scorer: Scorer,
     /// In a sensor.
     desk: Option<Arc<ScoringDesk>>,
+    /// When it was last told what has been done.
+    told: Option<Instant>,
     shedding: Shedding,
     /// Flows that went on without a verdict.
     shed: u64,
@@ -314,6 +319,7 @@ impl Scoring {
         Self {
             scorer,
             desk: None,
+            told: None,
             shedding: Shedding::Nothing,
             shed: 0,
             past: Past::default(),
@@ -466,6 +472,11 @@ impl Scoring {
                 "the model has taken over"
             );
         }
+        // Drift is sought in all inputs, and ticks come by the packet.
+        if self.told.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+            return Ok(());
+        }
+        self.told = Some(Instant::now());
         let mut verdicts = self.past.verdicts.clone();
         add_verdicts(&mut verdicts, &self.bench.classes, &self.scorer.counters());
         let counters = self.bench.incidents.counters();
