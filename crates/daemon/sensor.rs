@@ -99,7 +99,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let board = Arc::new(board);
     set_emergency(&board.emergency, &config);
     let model = judge.as_ref().map(|judge| ModelView { id: judge.id().to_owned(), loaded_us: wall_us() });
-    let model_directory = config.scoring.model.clone();
+    shown.set_model(config.scoring.model.as_deref());
 
     let packed = Arc::new(AtomicBool::new(false));
     let helpers_stop = Arc::new(AtomicBool::new(false));
@@ -109,7 +109,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::new(Code::Software, error))?;
     let control_stop = Arc::new(AtomicBool::new(false));
     let control = {
-        let sensor = Arc::new(Desk { shown: Arc::clone(&shown), model: model_directory });
+        let sensor = Arc::new(Desk { shown: Arc::clone(&shown) });
         let stop = Arc::clone(&control_stop);
         thread::Builder::new()
             .name("control".to_owned())
@@ -496,7 +496,6 @@ fn decode_options(config: &Config) -> DecodeOptions {
 /// What the control server asks.
 struct Desk {
     shown: Arc<Shown>,
-    model: Option<PathBuf>,
 }
 
 impl Sensor for Desk {
@@ -509,8 +508,8 @@ impl Sensor for Desk {
     }
 
     fn score(&self, body: ScoreBody) -> Result<serde_json::Value, ScoreRefusal> {
-        let directory = self.model.as_deref().ok_or(ScoreRefusal::NoModel)?;
-        score_request::score(directory, body)
+        let directory = self.shown.model().ok_or(ScoreRefusal::NoModel)?;
+        score_request::score(&directory, body)
     }
 }
 

@@ -5,7 +5,7 @@
 //! packets never wait for it.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,10 +79,24 @@ pub(crate) struct Shown {
     pub(crate) snapshot: Mutex<Arc<Snapshot>>,
     /// Grows with each wish that files be opened by their names again.
     pub(crate) reopen: AtomicU64,
+    /// The directory of the model, if there is one.
+    model: Mutex<Option<PathBuf>>,
 }
 
 /// The counters of all sinks, by name. Of `rows` there is always one.
 pub(crate) type Meters = Vec<(&'static str, SinkMeter)>;
+
+impl Shown {
+    /// The directory of the model, if there is one.
+    pub(crate) fn model(&self) -> Option<PathBuf> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A reload may name another.
+    pub(crate) fn set_model(&self, directory: Option<&Path>) {
+        *self.model.lock().unwrap_or_else(PoisonError::into_inner) = directory.map(Path::to_owned);
+    }
+}
 
 impl Sinks {
     /// Opens what the configuration names. `scored`: rows have verdicts.

@@ -251,6 +251,7 @@ impl Watch {
             self.portrait.model = Some(ModelView { id, loaded_us: wall_us() });
             desk.hand_over(judge);
         }
+        self.shown.set_model(new.scoring.model.as_deref());
         let mut live = self.portrait.config.clone();
         live.emergency = new.emergency;
         live.scoring.clone_from(&new.scoring);
