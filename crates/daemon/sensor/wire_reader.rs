@@ -144,6 +144,8 @@ impl WireReader {
                 self.supervisor.stop();
                 stopped = true;
             }
+            // Before it is asked: whatever waited by then comes now, however long this thread is kept waiting meanwhile.
+            let asked_us = wall_us();
             let received = self.receive()?;
             match received {
                 Received::Frames(_) if self.noted.elapsed() < TICK_EVERY => continue,
@@ -151,7 +153,7 @@ impl WireReader {
                 Received::Frames(_) if self.intake.is_idle() => self.intake.advance(self.latest),
                 Received::Frames(_) => {}
                 Received::Quiet | Received::Down | Received::Gone => {
-                    let now_us = wall_us().saturating_sub(self.behind_us).saturating_sub(LAG_US);
+                    let now_us = asked_us.saturating_sub(self.behind_us).saturating_sub(LAG_US);
                     self.intake.advance(Timestamp::from_micros(now_us));
                 }
                 Received::Ended => break,
