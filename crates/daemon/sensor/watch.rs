@@ -255,7 +255,7 @@ impl Watch {
         let mut live = self.portrait.config.clone();
         live.emergency = new.emergency;
         live.scoring.clone_from(&new.scoring);
-        live.log = new.log;
+        live.log.level = new.log.level;
         self.portrait.config = live;
         info!(changed = ?changes.live, "reloaded; files are opened again");
         if !changes.restart.is_empty() {
