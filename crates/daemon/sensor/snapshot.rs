@@ -29,6 +29,9 @@ use crate::sensor::wire_reader::wall_us;
 /// A disk that is full says so every second, for as long as it is.
 const SAME_ERROR_EVERY: Duration = Duration::from_secs(60);
 
+/// How long an error that has not come again is shown: what is over is no warning for months.
+const ERROR_SHOWN: Duration = Duration::from_secs(600);
+
 /// What does not change, or is changed by the control loop.
 pub(crate) struct Portrait {
     pub(crate) name: String,
@@ -229,7 +232,10 @@ impl Portrait {
                 written_bytes: counters.written_bytes,
                 dropped_rows: by_name(DropCause::ALL.iter().map(|cause| cause.name()), &counters.dropped),
                 errors: counters.errors,
-                last_error: last_errors.get(name).map(|(error, _)| error.clone()),
+                last_error: last_errors
+                    .get(name)
+                    .filter(|(_, at)| at.elapsed() < ERROR_SHOWN)
+                    .map(|(error, _)| error.clone()),
                 rotated: counters.rotated,
                 compressed: counters.compressed,
                 removed: counters.removed,
