@@ -13,7 +13,6 @@ use rtrb::{Consumer, Producer, PushError, RingBuffer};
 /// Batches under way in one ring, where the sender waits.
 pub(crate) const CAPACITY: usize = 32;
 
-
 /// The other side has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Abandoned;
@@ -28,14 +27,17 @@ pub(crate) struct Sender<B> {
 pub(crate) struct Receiver<B> {
     full: Consumer<B>,
     empty: Producer<B>,
+    longest_nap: Duration,
 }
 
-/// A ring of at most `capacity` batches.
+/// A ring of at most `capacity` batches. One that holds more than [`CAPACITY`] need not be looked at as often.
 pub(crate) fn ring<B>(capacity: usize) -> (Sender<B>, Receiver<B>) {
     let (full_in, full_out) = RingBuffer::new(capacity);
     // One more than can be under way, so that returning a batch never fails.
     let (empty_in, empty_out) = RingBuffer::new(capacity + 2);
-    (Sender { full: full_in, empty: empty_out, stuck: false }, Receiver { full: full_out, empty: empty_in })
+    let longest_nap = if capacity > CAPACITY { LONGEST_NAP } else { SHORTEST_NAP };
+    let receiver = Receiver { full: full_out, empty: empty_in, longest_nap };
+    (Sender { full: full_in, empty: empty_out, stuck: false }, receiver)
 }
 
 impl<B: Default> Sender<B> {
@@ -96,7 +98,7 @@ impl<B> Receiver<B> {
 
     /// The next batch, waiting for it; `None` once the sender has gone and nothing is left.
     pub(crate) fn receive(&mut self) -> Option<B> {
-        let mut patience = Patience::default();
+        let mut patience = Patience::new(self.longest_nap);
         loop {
             if let Ok(batch) = self.full.pop() {
                 return Some(batch);
@@ -116,23 +118,34 @@ impl<B> Receiver<B> {
     }
 }
 
-/// How to wait: first in the hope that it is short, then without burning the processor.
-#[derive(Default)]
+/// How to wait: first in the hope that it is short, then in naps, each twice as long as the one before.
 pub(crate) struct Patience {
     rounds: u32,
+    longest_nap: Duration,
 }
 
+/// A nap, and the longest before a ring that holds what comes meanwhile.
+const SHORTEST_NAP: Duration = Duration::from_micros(50);
+pub(crate) const LONGEST_NAP: Duration = Duration::from_micros(3_200);
+
 impl Patience {
+    pub(crate) const fn new(longest_nap: Duration) -> Self {
+        Self { rounds: 0, longest_nap }
+    }
+
     pub(crate) fn wait(&mut self) {
         self.rounds = self.rounds.saturating_add(1);
         match self.rounds {
             0..=16 => std::hint::spin_loop(),
             17..=20 => thread::yield_now(),
-            21..=120 => thread::sleep(Duration::from_micros(50)),
-            121..=320 => thread::sleep(Duration::from_millis(1)),
-            // Nothing for a fifth of a second: what comes then can wait for a moment, the rings hold it.
-            _ => thread::sleep(Duration::from_millis(4)),
+            round => thread::sleep((SHORTEST_NAP * 2_u32.pow((round - 21).min(6))).min(self.longest_nap)),
         }
+    }
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self::new(SHORTEST_NAP)
     }
 }
 

@@ -26,7 +26,7 @@ use tapline_record::{EndReason, FlowRecord, Timestamp};
 
 use crate::exit::{Code, Failure};
 use crate::outbox::RowBatch;
-use crate::ring::{Patience, Receiver};
+use crate::ring::{LONGEST_NAP, Patience, Receiver};
 use crate::row_tail::{RowTail, VerdictCells, tail_columns};
 use crate::sensor::alert_mail::AlertMail;
 use crate::sensor::board::Board;
@@ -197,7 +197,7 @@ impl Sinks {
         alerts: &mpsc::Receiver<AlertMail>,
         board: &Board,
     ) {
-        let mut patience = Patience::default();
+        let mut patience = Patience::new(LONGEST_NAP);
         let mut written = Instant::now();
         let mut second = Instant::now();
         let mut reopened = 0;
@@ -230,7 +230,7 @@ impl Sinks {
                 self.recent_room = RecentFlows::MAX;
             }
             if moved {
-                patience = Patience::default();
+                patience = Patience::new(LONGEST_NAP);
             } else {
                 patience.wait();
             }

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::flow_worker::{FlowWorker, WorkerReport};
 use crate::pipeline::{FlowBatch, PacketBatch, Then, Tick, send_epoch};
-use crate::ring::{Abandoned, Patience, Receiver, Sender};
+use crate::ring::{Abandoned, LONGEST_NAP, Patience, Receiver, Sender};
 use crate::sensor::board::{Board, WorkerNow};
 
 /// How long it must have been quiet before an emergency is over.
@@ -81,14 +81,14 @@ impl<T: Tracker + Copy> WireWorker<T> {
     /// If the last stage has gone.
     pub(crate) fn run(mut self) -> Result<WorkerReport, Abandoned> {
         let mut ended = FlowBatch::default();
-        let mut patience = Patience::default();
+        let mut patience = Patience::new(LONGEST_NAP);
         while self.lanes.iter().any(|lane| lane.open) {
             let mut moved = false;
             for index in 0..self.lanes.len() {
                 moved |= self.take(index, &mut ended)?;
             }
             if moved {
-                patience = Patience::default();
+                patience = Patience::new(LONGEST_NAP);
             } else {
                 patience.wait();
             }
