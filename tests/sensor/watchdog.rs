@@ -24,7 +24,7 @@ fn the_watchdog_is_told_only_while_every_worker_moves() {
         let environment = &[("WATCHDOG_USEC", "1000000")];
         let settings = &[("sensor.workers", "3")];
         let threads: &[&str] =
-            if full_size() { &["flow-1", "read-0", "export", "sinks"] } else { &["flow-1", "read-0"] };
+            if full_size() { &["flow-1", "read-0", "export"] } else { &["flow-1", "read-0"] };
         for thread in threads {
             let mut sensor = Sensor::spawn(wire, &wire.path("rows"), settings, environment);
             sensor.wait_for("READY=1", Duration::from_secs(20));

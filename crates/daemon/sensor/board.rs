@@ -15,6 +15,9 @@ use crate::exporter::ExportBoard;
 use crate::pipeline::Tick;
 use crate::scoring::ScoringDesk;
 
+/// The thread of the sinks. It alone may stand still without the sensor being unwell.
+pub(crate) const SINKS: &str = "sinks";
+
 /// What the threads share.
 #[derive(Default)]
 pub(crate) struct Board {
@@ -100,7 +103,7 @@ impl Board {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// How far each thread that must move has moved, by name.
+    /// How far each thread that is to move has moved, by name; that of the sinks is the last.
     pub(crate) fn moves(&self) -> Vec<(String, u64)> {
         let numbered = |name: &str, places: Vec<&AtomicU64>| {
             let named = |(index, moved): (usize, &&AtomicU64)| {
@@ -111,7 +114,7 @@ impl Board {
         let mut moves = numbered("read", self.readers.iter().map(|place| &place.moved).collect());
         moves.extend(numbered("flow", self.workers.iter().map(|place| &place.moved).collect()));
         moves.push(("export".to_owned(), self.export.moved.load(Ordering::Relaxed)));
-        moves.push(("sinks".to_owned(), self.sinks_moved.load(Ordering::Relaxed)));
+        moves.push((SINKS.to_owned(), self.sinks_moved.load(Ordering::Relaxed)));
         moves
     }
 }

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::model::Model;
 use crate::scoring::Judge;
-use crate::sensor::board::Board;
+use crate::sensor::board::{Board, SINKS};
 use crate::sensor::sinks::Shown;
 use crate::sensor::snapshot::Portrait;
 use crate::sensor::wire_reader::wall_us;
@@ -91,6 +91,7 @@ impl Watch {
         let mut observed = Instant::now();
         let mut pinged: Option<(Instant, Vec<(String, u64)>)> = None;
         let mut stalled: Option<String> = None;
+        let mut hanging = false;
         while !self.signals.stop_asked() {
             thread::park_timeout(LOOK_EVERY);
             if let Some(thread) = ended() {
@@ -111,9 +112,18 @@ impl Watch {
                     before
                         .iter()
                         .zip(&moves)
-                        .find(|(before, now)| before == now)
+                        .find(|(before, now)| before == now && now.0 != SINKS)
                         .map(|(_, (name, _))| name.clone())
                 });
+                // Their disk may hang: to start again would cure nothing, and lose packets.
+                let sinks_hang =
+                    due && pinged.as_ref().is_some_and(|(_, before)| before.last() == moves.last());
+                if sinks_hang && !hanging {
+                    warn!(
+                        "the sinks do not move: does a disk hang? Rows are dropped meanwhile, packets are not"
+                    );
+                }
+                hanging = sinks_hang || (hanging && !due);
                 match still {
                     // Also when one was late: it is asked again at once, not after another period.
                     None => {

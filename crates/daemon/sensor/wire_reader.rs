@@ -20,8 +20,9 @@ use crate::reader::Intake;
 use crate::ring::Abandoned;
 use crate::sensor::board::{Board, ReaderNow};
 
-/// Frames taken before anything else is looked at.
-const BUDGET: usize = 1_024;
+/// Frames taken before anything else is looked at: two batches, so that a worker that is nearly stuck does not keep the reader from
+/// its board for longer than a watchdog waits.
+const BUDGET: usize = 512;
 
 /// The longest time between two ticks, so that a flow's end is known soon.
 const TICK_EVERY: Duration = Duration::from_millis(200);
