@@ -938,6 +938,63 @@ mod tests {
         assert_eq!((scoring.pausing, scoring.bench.held.len()), (0, 0), "all are judged");
     }
 
+    /// A sensor's scoring of all flows, each at once.
+    fn at_a_desk(desk: &Arc<ScoringDesk>) -> Scoring {
+        let limits = ScoringLimits::default();
+        let manifest = manifest(Window { deadline_us: 0, ..window(1) });
+        let alerts = Alerts::open(&manifest, None).unwrap();
+        let judge = Judge::new(manifest, Box::new(Alarmist), &limits).unwrap();
+        let exporter = Exporter::new(Rows::None, None);
+        Scoring::new(judge, limits, 0, HashSeed(3, 4), alerts, exporter).at(Arc::clone(desk))
+    }
+
+    #[test]
+    fn what_cannot_be_judged_in_time_goes_on_without_a_verdict() {
+        let desk = Arc::<ScoringDesk>::default();
+        desk.shed_percent.store(50, Ordering::Relaxed);
+        let mut scoring = at_a_desk(&desk);
+        let flows = flows(500, 7, 500);
+        for (hundred, filled_percent) in [0, 60, 80, 40, 5].into_iter().enumerate() {
+            scoring.pressed(filled_percent);
+            for (order, flow) in &flows[hundred * 100..][..100] {
+                scoring.flow(*order, flow).unwrap();
+            }
+        }
+        assert_eq!(scoring.shedding, Shedding::Nothing);
+        let exported = scoring.close().unwrap();
+        let report = exported.scoring.unwrap();
+        assert_eq!(exported.flows, 500, "flows are never shed");
+        let judged: u64 = report.scores.verdicts.iter().sum();
+        assert_eq!(judged + report.shed, 500);
+        // At 80 % all pass by; at 60 and 40 % those whose pause of ten seconds is over, ten of the hundred before among them.
+        assert_eq!(report.shed, 300);
+    }
+
+    #[test]
+    fn another_model_takes_over_at_a_tick() {
+        let desk = Arc::<ScoringDesk>::default();
+        let mut scoring = at_a_desk(&desk);
+        let flows = flows(500, 7, 500);
+        for (order, flow) in &flows[..250] {
+            scoring.flow(*order, flow).unwrap();
+        }
+        let mut next = manifest(Window { deadline_us: 0, ..window(1) });
+        next.id = "alarmist-00000001".to_owned();
+        next.classes[1] = "probe".to_owned();
+        desk.hand_over(Judge::new(next, Box::new(Alarmist), &ScoringLimits::default()).unwrap());
+        scoring.tick(flows[250].1.head.start).unwrap();
+        assert_eq!(desk.now().model, "alarmist-00000001");
+        for (order, flow) in &flows[250..] {
+            scoring.flow(*order, flow).unwrap();
+        }
+        let exported = scoring.close().unwrap();
+        assert_eq!((exported.flows, exported.packets), (500, 500));
+        let stats = ScoringStats::from(exported.scoring.unwrap());
+        assert_eq!(stats.model, "alarmist-00000001");
+        assert_eq!(stats.verdicts.values().sum::<u64>(), 500);
+        assert!((200..=250).contains(&stats.verdicts["scan"]), "{:?}", stats.verdicts);
+    }
+
     #[test]
     fn every_host_becomes_one_alert() {
         let exported = score(&flows(500, 7, 500), window(1), 1_000);

@@ -202,6 +202,7 @@ impl<T: Tracker + Copy> WireWorker<T> {
 mod tests {
     use tapline_features::{TaplineState, TaplineTracker};
     use tapline_flow::{HashSeed, Rules, Timeouts};
+    use tapline_record::{PacketRecord, TunnelKind, protocol};
 
     use super::*;
     use crate::flow_worker::Tables;
@@ -230,6 +231,72 @@ mod tests {
         }
         drop(received);
         board.workers[0].moved.load(Ordering::Relaxed)
+    }
+
+    /// Flows that fill the table more than allowed end when they have been quiet for the emergency's timeout; then all is as before.
+    #[test]
+    fn an_emergency_ends_flows_early_until_there_is_room() {
+        let board = Arc::new(Board::new(&[0], 1));
+        board.emergency.set(10_000_000, 90, 70);
+        let rules = Rules::Tapline { timeouts: Timeouts::default(), vlan_in_key: true };
+        let tables = Tables { rules, flows_max: 6_400, seed: HashSeed(1, 2) };
+        let (sender, receiver) = ring(64);
+        let mut lane = Lane::new(sender, WhenFull::Wait);
+        let (flows, _received) = ring::<FlowBatch<TaplineState>>(4_096);
+        let table = FlowWorker::new(0, 1, tables, TaplineTracker);
+        let mut worker =
+            WireWorker::new(0, table, vec![receiver], flows, Arc::clone(&board), 6_400, 120_000_000);
+        let mut ended = FlowBatch::default();
+        let mut at = |second: i64, new_flows: std::ops::Range<u16>| {
+            for number in new_flows {
+                let packet = PacketRecord {
+                    ts: Timestamp::from_micros(second * 1_000_000),
+                    src_port: number,
+                    ..udp()
+                };
+                lane.push(packet, (number % 64) as u8).unwrap();
+                while worker.take(0, &mut ended).unwrap() {}
+            }
+            lane.close(Then::Tick(board.tick(Timestamp::from_micros(second * 1_000_000)))).unwrap();
+            while worker.take(0, &mut ended).unwrap() {}
+            let now = board.workers[0].now();
+            (now.counters.flows_live, now.emergency, now.emergencies_entered, now.emergencies_left)
+        };
+        assert_eq!(at(100, 0..3_000), (3_000, false, 0, 0));
+        assert_eq!(at(115, 3_000..5_700), (5_700, false, 0, 0));
+        assert_eq!(at(116, 5_700..5_800), (2_800, true, 1, 0), "those of second 100 have been quiet for ten");
+        assert_eq!(at(117, 0..0), (2_800, true, 1, 0));
+        assert_eq!(at(122, 0..0), (2_800, false, 1, 1), "calm for five seconds");
+        assert_eq!(at(200, 0..0), (2_800, false, 1, 1));
+        assert_eq!(at(240, 0..0), (0, false, 1, 1));
+    }
+
+    fn udp() -> PacketRecord {
+        PacketRecord {
+            ts: Timestamp::MIN,
+            ordinal: 0,
+            src: [1; 16],
+            dst: [2; 16],
+            seq: 0,
+            ack: 0,
+            payload_bytes: 0,
+            ip_bytes: 28,
+            wire_bytes: 60,
+            tunnel_id: 0,
+            src_port: 9,
+            dst_port: 9,
+            vlan: [0; 2],
+            window: 0,
+            l4_header_bytes: 8,
+            protocol: protocol::UDP,
+            tcp_flags: 0,
+            ip_version: 4,
+            ttl: 64,
+            icmp_type: 0,
+            icmp_code: 0,
+            tunnel_kind: TunnelKind::None,
+            later_fragment: false,
+        }
     }
 
     #[test]
