@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use tapline_control::SinkView;
 use tapline_features::SchemaId;
 use tapline_flow::NonFlow;
 use tapline_packet::{DecodeCounters, Skip};
@@ -73,6 +74,9 @@ pub(crate) struct Stats {
     /// With `--model`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) scoring: Option<ScoringStats>,
+    /// Live: where rows and alerts stayed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) sinks: Vec<SinkView>,
     pub(crate) wall_s: f64,
 }
 
@@ -196,6 +200,7 @@ impl Stats {
             },
             labels: exported.labels,
             scoring: exported.scoring.map(ScoringStats::from),
+            sinks: Vec::new(),
             wall_s,
         }
     }

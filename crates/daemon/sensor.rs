@@ -151,7 +151,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
         errors: Vec::new(),
         wall_s: started.elapsed().as_secs_f64(),
     };
-    conclude(run, reports, &tables, exported, stats, watch.rows_lost() - rows_lost)
+    let (input, decode) = WireReport::sum(reports);
+    let mut counted = Stats::new(run, input, decode, &tables, exported);
+    counted.sinks = watch.sinks();
+    conclude(&counted, stats, watch.rows_lost() - rows_lost)
 }
 
 /// What the command line and the environment say.
@@ -541,18 +544,9 @@ impl StatsFile {
 }
 
 /// Checks the accounts and says the last word. `rows_lost`: while the sensor stopped.
-fn conclude(
-    run: Run,
-    reports: Vec<WireReport>,
-    tables: &WorkerReport,
-    exported: Exported,
-    stats_file: Option<StatsFile>,
-    rows_lost: u64,
-) -> Result<(), Failure> {
-    let (input, decode) = WireReport::sum(reports);
-    let stats = Stats::new(run, input, decode, tables, exported);
+fn conclude(stats: &Stats, stats_file: Option<StatsFile>, rows_lost: u64) -> Result<(), Failure> {
     if let Some(mut file) = stats_file {
-        file.write(&stats)?;
+        file.write(stats)?;
     }
     let packets = &stats.packets;
     info!(

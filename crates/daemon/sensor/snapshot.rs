@@ -215,7 +215,8 @@ impl Portrait {
         self.config.interfaces.iter().enumerate().map(view).collect()
     }
 
-    fn sinks(&mut self) -> Vec<SinkView> {
+    /// Where rows and alerts stay.
+    pub(crate) fn sinks(&mut self) -> Vec<SinkView> {
         let (last_errors, fresh_errors) = (&mut self.last_errors, &mut self.fresh_errors);
         let mut view = |(name, meter): &(&'static str, SinkMeter)| {
             if let Some(error) = meter.take_error() {

@@ -12,7 +12,7 @@ use anyhow::Context;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use tapline_config::{Config, Layers};
-use tapline_control::{ModelView, Snapshot, State};
+use tapline_control::{ModelView, SinkView, Snapshot, State};
 use tapline_rights::Notifier;
 use tracing::{error, info, warn};
 
@@ -147,6 +147,11 @@ impl Watch {
         let name =
             if self.signals.which.load(Ordering::Relaxed) == SIGINT as usize { "SIGINT" } else { "SIGTERM" };
         info!("{name}: stopping; a second signal ends at once");
+    }
+
+    /// Where rows and alerts stayed.
+    pub(crate) fn sinks(&mut self) -> Vec<SinkView> {
+        self.portrait.sinks()
     }
 
     /// Rows that sinks did not write, so far.
