@@ -17,6 +17,9 @@ fn main() {
         ("libpcap", std::env::var_os("CARGO_FEATURE_LIBPCAP").is_some()),
         ("parquet", std::env::var_os("CARGO_FEATURE_PARQUET").is_some()),
         ("parquet-zstd", std::env::var_os("CARGO_FEATURE_PARQUET_ZSTD").is_some()),
+        ("webhook", std::env::var_os("CARGO_FEATURE_WEBHOOK").is_some()),
+        ("webhook-tls", std::env::var_os("CARGO_FEATURE_WEBHOOK_TLS").is_some()),
+        ("cuda", std::env::var_os("CARGO_FEATURE_CUDA").is_some()),
     ]
     .into_iter()
     .filter_map(|(name, built)| built.then_some(name))

@@ -351,10 +351,12 @@ EXIT CODES:
   3   there was an alert, with --fail-on-alert
   65  the input is damaged or holds nothing that could be decoded; whole packets were processed
   66  the input is missing or unreadable
-  69  this build lacks what the command needs
+  69  this build, or this host, lacks what the command needs
   70  a fault in Tapline itself
   73  the output cannot be created
-  74  reading or writing failed half-way (disk full, closed pipe); no row is torn";
+  74  reading or writing failed half-way (disk full, closed pipe); no row is torn
+  77  a right is missing
+  78  the configuration is wrong";
 
 const REPLAY_EXAMPLES: &str = "\
 EXAMPLES:

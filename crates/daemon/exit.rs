@@ -68,8 +68,33 @@ impl Failure {
     }
 }
 
+/// The error and its causes; a cause that the text before it has told already is not told twice.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.error)
+        let mut text = String::new();
+        for cause in self.error.chain() {
+            let cause = cause.to_string();
+            if text.is_empty() {
+                text = cause;
+            } else if !text.contains(&cause) {
+                text.push_str(": ");
+                text.push_str(&cause);
+            }
+        }
+        f.write_str(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let cause = anyhow!("no such file");
+        let told = Failure::io(cause.context("reading x").context("opening y: reading x"));
+        assert_eq!(told.to_string(), "opening y: reading x: no such file");
     }
 }

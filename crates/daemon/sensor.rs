@@ -273,12 +273,19 @@ fn drop_rights(args: &RunArgs, config: &Config) -> Result<(), Failure> {
     let mut paths = Paths { write: vec![config.rows.folder.clone()], ..Paths::default() };
     // They are read again at a reload, and may have been replaced by then.
     for file in args.config.config.iter().chain(&config.scoring.model) {
-        if paths.reread(file) == Grant::FileOnly {
+        if paths.reread(file) == Grant::FileOnly && config.rights.landlock {
             info!(path = %file.display(), "can be read again only as long as it is not replaced: its folder is a shared one");
         }
     }
     // The socket's file goes with the sensor.
-    paths.write.extend(config.control.socket.as_deref().and_then(Path::parent).map(Path::to_owned));
+    paths.write.extend(
+        config
+            .control
+            .socket
+            .as_deref()
+            .and_then(Path::parent)
+            .map(|folder| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() }),
+    );
     if config.alerts.webhook.is_some()
         || matches!(config.alerts.syslog, Some(tapline_config::SyslogTarget::Tcp(_)))
     {

@@ -78,12 +78,14 @@ impl From<&Told<'_>> for AlertMail {
             By::Source(source) => (IncidentBy::Source, address(source).to_string()),
             By::Target(target, port) => (IncidentBy::Target, format!("{} port {port}", address(target))),
         };
+        let others = incident.others.count().min(incident.flows);
+        let several = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         let whose = match by {
             IncidentBy::Source => {
-                format!("from {host} to {} targets", incident.others.count().min(incident.flows))
+                format!("from {host} to {}", several(others, "target"))
             }
             IncidentBy::Target => {
-                format!("by {} sources at {host}", incident.others.count().min(incident.flows))
+                format!("by {} at {host}", several(others, "source"))
             }
         };
         let why = reasons.first().map(|reason| format!("; {reason}")).unwrap_or_default();
@@ -123,8 +125,10 @@ impl From<&Told<'_>> for AlertMail {
             },
             params,
             text: format!(
-                "{}{technique} {whose}: {} flows, evidence {:.1}{why}",
-                told.class, incident.flows, incident.evidence
+                "{}{technique} {whose}: {}, evidence {:.1}{why}",
+                told.class,
+                several(incident.flows, "flow"),
+                incident.evidence
             ),
             json: String::from_utf8_lossy(told.line.trim_ascii_end()).into_owned(),
         };
