@@ -5,6 +5,7 @@
 
 mod attention;
 pub mod batch;
+mod byte_trees;
 pub mod calibration;
 pub mod cpu_network;
 pub mod detector;

@@ -322,11 +322,14 @@ fn parse(text: &str) -> Result<Manifest, String> {
     struct Version {
         format: Option<i64>,
     }
+    // A manifest of this version, as nearly all are, is read once.
+    let manifest = match toml::from_str::<Manifest>(text) {
+        Ok(manifest) if manifest.format == FORMAT => return Ok(manifest),
+        other => other,
+    };
     let Version { format } = toml::from_str(text).map_err(|error| place(text, &error))?;
     match format {
-        Some(format) if format == i64::from(FORMAT) => {
-            toml::from_str(text).map_err(|error| place(text, &error))
-        }
+        Some(format) if format == i64::from(FORMAT) => manifest.map_err(|error| place(text, &error)),
         Some(format) => Err(manifest_check::other_format(format)),
         None => Err(format!("there is no key format; this build reads format = {FORMAT}")),
     }

@@ -3,7 +3,10 @@
 //!
 //! In: the arrays of a model file ([`TreeArrays`]) and steps of windows; each step is judged by itself. Out: logits.
 //! Arrays are checked once: children lie after their parents and within their tree, so every walk ends, whatever the
-//! inputs. Rows are walked in blocks that stay in the first-level cache, all trees over a block, and sixteen rows at a
+//! inputs.
+//!
+//! Trees of usual size are computed over bytes ([`ByteTrees`]); what follows is about those that do not fit there, and about
+//! few rows. Rows are walked in blocks that stay in the first-level cache, all trees over a block, and sixteen rows at a
 //! time through a tree: each takes as many steps as the tree is deep (leaves lead to themselves), so that the processor
 //! need not guess where a row goes and does not wait for one row's loads before it starts another's. The sixteen lie side
 //! by side, input by input; trees and rows of usual size are arrays of a fixed one, whose places need no check. For 400 trees of 63
@@ -14,6 +17,7 @@
 
 use safetensors::SafeTensors;
 
+use crate::byte_trees::{ByteRows, ByteTrees};
 use crate::manifest::TreesSpec;
 use crate::tensors::{StoredTensor, TensorFault, expect_finite, expect_shape, read_f32, read_u32, shape};
 use crate::{Detector, ScoreError, WindowBatch};
@@ -75,8 +79,17 @@ pub struct Trees {
     nodes: Vec<Node>,
     /// By node: its row of values, for leaves.
     leaf: Vec<u32>,
+    /// The same over bytes, if they fit.
+    bytes: Option<ByteTrees>,
+    memory: Memory,
+}
+
+/// Memory that is used again.
+#[derive(Clone, Debug, Default)]
+struct Memory {
     /// Rows of a block, turned.
     columns: Vec<[f32; LANES]>,
+    bytes: ByteRows,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -137,12 +150,14 @@ impl Trees {
             trees: Vec::with_capacity(arrays.root.len()),
             nodes: Vec::with_capacity(nodes),
             leaf: Vec::with_capacity(nodes),
-            columns: Vec::new(),
+            bytes: None,
+            memory: Memory::default(),
             arrays,
         };
         for tree in 0..laid_out.arrays.root.len() {
             laid_out.lay_out(tree, leaves)?;
         }
+        laid_out.bytes = ByteTrees::new(&laid_out.arrays);
         Ok(laid_out)
     }
 
@@ -216,17 +231,21 @@ impl Trees {
 
     /// Appends the logits of rows `[n, width]` to `logits`: `[n, classes]`, row-major.
     pub fn append_logits(&self, rows: &[f32], logits: &mut Vec<f32>) {
-        self.append(rows, &mut Vec::new(), logits);
+        self.append(rows, &mut Memory::default(), logits);
     }
 
-    fn append(&self, rows: &[f32], columns: &mut Vec<[f32; LANES]>, logits: &mut Vec<f32>) {
+    fn append(&self, rows: &[f32], memory: &mut Memory, logits: &mut Vec<f32>) {
         let TreeArrays { width, classes, .. } = self.arrays;
         let start = logits.len();
         let steps = rows.len() / width;
         logits.resize(start + steps * classes, 0.0);
         let logits = &mut logits[start..];
         for (rows, logits) in rows.chunks(BLOCK * width).zip(logits.chunks_mut(BLOCK * classes)) {
-            self.add_block(rows, columns, logits);
+            match &self.bytes {
+                // A few rows are faster one by one.
+                Some(bytes) if rows.len() > FEW * width => bytes.add(rows, &mut memory.bytes, logits),
+                _ => self.add_block(rows, &mut memory.columns, logits),
+            }
             self.finish(logits);
         }
     }
@@ -372,9 +391,9 @@ impl Detector for Trees {
 
     fn logits(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError> {
         batch.expect_width(self.arrays.width)?;
-        let mut columns = std::mem::take(&mut self.columns);
-        self.append(&batch.inputs, &mut columns, logits);
-        self.columns = columns;
+        let mut memory = std::mem::take(&mut self.memory);
+        self.append(&batch.inputs, &mut memory, logits);
+        self.memory = memory;
         Ok(())
     }
 }
@@ -440,6 +459,9 @@ fn fault(name: &str, at: usize, reason: &'static str) -> TensorFault {
 
 /// Rows that go through all trees before the next ones: some 28 kB of inputs.
 const BLOCK: usize = 64;
+
+/// Rows that are not worth a block of [`ByteTrees`].
+const FEW: usize = 2;
 
 /// Rows that go through a tree side by side.
 const LANES: usize = 16;
@@ -612,6 +634,10 @@ mod tests {
                 rows.chunks(WIDTH).flat_map(|row| logits_by_definition(&arrays, row)).collect();
             prop_assert_eq!(&logits[..1], &[9.0]);
             prop_assert_eq!(&logits[1..], &expected[..]);
+            prop_assert!(trees.bytes.take().is_some());
+            logits.clear();
+            trees.logits(&batch(&rows, &[steps]), &mut logits).unwrap();
+            prop_assert_eq!(&logits, &expected, "walked");
         }
 
         /// Small and large trees, narrow and wide rows, eight classes and others.
@@ -634,7 +660,10 @@ mod tests {
             let mut trees = Trees::new(arrays.clone()).unwrap();
             let rows = numbers(steps * width, 7);
             let mut logits = Vec::new();
-            for steps in [steps, 1] {
+            for (steps, walked) in [(steps, false), (1, false), (steps, true)] {
+                if walked {
+                    trees.bytes = None;
+                }
                 logits.clear();
                 let batch = WindowBatch { width, lengths: vec![steps], inputs: rows[..steps * width].to_vec(), ..WindowBatch::default() };
                 trees.logits(&batch, &mut logits).unwrap();
@@ -700,11 +729,71 @@ mod tests {
             .iter()
             .flat_map(|number| [*number; 2 * LANES])
             .collect();
+        let rows = strange.len() / 2;
         trees.append_logits(&strange, &mut logits);
+        let mut walked = trees;
+        walked.bytes = None;
+        walked.append_logits(&strange, &mut logits);
         let (low, high) = ([1.25, -1.0], [-1.75, 2.0]);
         for (lane, logits) in logits.chunks(2).enumerate() {
-            assert_eq!(logits, if lane / LANES == 1 { high } else { low });
+            assert_eq!(logits, if lane % rows / LANES == 1 { high } else { low });
         }
+    }
+
+    /// A balanced tree over the second input.
+    fn balanced(leaves: usize) -> TreeArrays {
+        let splits = leaves - 1;
+        let nodes = 2 * splits + 1;
+        let mut arrays = stump();
+        arrays.width = WIDTH;
+        arrays.feature = vec![1; nodes];
+        arrays.threshold = vec![0.0; nodes];
+        arrays.left = vec![0; nodes];
+        arrays.value.clear();
+        // As a heap: node n has the children 2n + 1 and 2n + 2.
+        let mut leaf = 0;
+        for at in 0..nodes {
+            if at < splits {
+                arrays.left[at] = 2 * at as u32 + 1;
+                arrays.threshold[at] = at as f32 - splits as f32 / 2.0;
+            } else {
+                arrays.feature[at] = leaf;
+                arrays.value.extend([leaf as f32, 0.0]);
+                leaf += 1;
+            }
+        }
+        arrays
+    }
+
+    #[test]
+    fn what_does_not_fit_into_bytes_is_walked() {
+        for (leaves, fits) in [(2, true), (256, true), (257, false), (900, false)] {
+            let arrays = balanced(leaves);
+            let mut trees = Trees::new(arrays.clone()).unwrap();
+            assert_eq!(trees.bytes.is_some(), fits, "{leaves} leaves");
+            let rows: Vec<f32> = numbers(70 * WIDTH, 5).iter().map(|number| number * 40.0).collect();
+            let mut logits = Vec::new();
+            trees.logits(&batch(&rows, &[70]), &mut logits).unwrap();
+            let expected: Vec<f32> =
+                rows.chunks(WIDTH).flat_map(|row| logits_by_definition(&arrays, row)).collect();
+            assert_eq!(logits, expected, "{leaves} leaves");
+        }
+        // Few leaves each, but too many thresholds of one input together.
+        let mut arrays = balanced(200);
+        let second = balanced(200);
+        let nodes = arrays.feature.len() as u32;
+        arrays.root.push(nodes);
+        arrays.feature.extend(
+            second
+                .feature
+                .iter()
+                .zip(&second.left)
+                .map(|(feature, left)| feature + if *left == 0 { 200 } else { 0 }),
+        );
+        arrays.threshold.extend(second.threshold.iter().map(|threshold| threshold + 0.25));
+        arrays.left.extend(second.left.iter().map(|left| if *left == 0 { 0 } else { left + nodes }));
+        arrays.value.extend(&second.value);
+        assert!(Trees::new(arrays).unwrap().bytes.is_none());
     }
 
     #[test]
