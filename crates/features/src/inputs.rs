@@ -4,6 +4,8 @@
 //! business. Left out on purpose, because they carry the network rather than the behaviour: addresses, exact ports, TTL,
 //! TCP windows, header sizes, handshake times. A model names the inputs that it reads; [`schema_hash`] is the contract.
 
+use std::sync::LazyLock;
+
 use sha2::{Digest, Sha256};
 use tapline_record::{Direction, FlowRecord, protocol, tcp_flag};
 
@@ -871,13 +873,28 @@ impl View<'_> {
     }
 }
 
+/// `ln(1 + value)`; of what is below 0, that of 0.
 fn ln(value: f64) -> f32 {
-    value.max(0.0).ln_1p() as f32
+    let whole = value as usize;
+    match LOGARITHMS.get(whole) {
+        Some((of_whole, _)) if whole as f64 >= value => *of_whole,
+        _ => value.max(0.0).ln_1p() as f32,
+    }
 }
 
+/// The same in single precision.
 fn ln_f32(value: f32) -> f32 {
-    value.max(0.0).ln_1p()
+    let whole = value as usize;
+    match LOGARITHMS.get(whole) {
+        Some((_, of_whole)) if whole as f32 >= value => *of_whole,
+        _ => value.max(0.0).ln_1p(),
+    }
 }
+
+/// `ln(1 + n)`, made in double precision and made in single precision, which are not always the same. Most inputs are
+/// counts, and most of these are small.
+static LOGARITHMS: LazyLock<[(f32, f32); 2_048]> =
+    LazyLock::new(|| std::array::from_fn(|whole| ((whole as f64).ln_1p() as f32, (whole as f32).ln_1p())));
 
 fn ratio(upper: f64, lower: f64) -> f32 {
     ((upper + 1.0) / (lower + 1.0)).ln() as f32

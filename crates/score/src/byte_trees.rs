@@ -81,7 +81,7 @@ impl ByteTrees {
         for thresholds in &mut of_input {
             thresholds.sort_unstable_by(f32::total_cmp);
             // The two zeros are one threshold.
-            thresholds.dedup_by(|a, b| *a == *b);
+            thresholds.dedup_by(|next, last| *next <= *last);
             if thresholds.len() > MOST_THRESHOLDS {
                 return None;
             }
