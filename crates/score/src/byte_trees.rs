@@ -8,7 +8,8 @@
 //! * From the last split to the first, each picks for every row the left or the right of two vectors of leaf numbers; what the
 //!   root picks is where the row ends up. Nothing depends on where rows go, neither jumps nor addresses.
 //!
-//! Measured, one core with AVX-512, 500 trees of 31 leaves over eight classes: see BENCHMARKING.md, "Scoring".
+//! Measured, one core with AVX-512, 500 trees of 31 leaves over eight classes: 1.4 us a row, where a walk of sixteen rows side
+//! by side takes 6.6 (BENCHMARKING.md, "Scoring").
 //!
 //! Sources: Lucchese et al., QuickScorer, 2015, and Ye et al., RapidScorer, 2018, from which it has the order of the
 //! loops and the bytes; picking leaf numbers takes the place of their bit vectors.
