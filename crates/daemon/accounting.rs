@@ -17,7 +17,7 @@ use tapline_record::{EndReason, Timestamp};
 use crate::exporter::Exported;
 use crate::flow_worker::WorkerReport;
 use crate::labels::LabelStats;
-use crate::scoring::ScoringStats;
+use crate::scoring_report::ScoringStats;
 use crate::version;
 
 /// What an interface gave, over all its readers.

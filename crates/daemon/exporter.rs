@@ -17,7 +17,7 @@ use crate::labels::{LabelCells, LabelStats, Labeller};
 use crate::outbox::Outbox;
 use crate::pipeline::Stage;
 use crate::row_tail::{RowTail, VerdictCells};
-use crate::scoring::ScoringReport;
+use crate::scoring_report::ScoringReport;
 use crate::talkers::{Talk, Talkers};
 
 /// A writer of flows and what is known of them.

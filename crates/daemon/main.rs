@@ -49,6 +49,7 @@ mod reader;
 mod ring;
 mod row_tail;
 mod scoring;
+mod scoring_report;
 
 mod accounting;
 mod progress;
