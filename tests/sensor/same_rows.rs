@@ -222,9 +222,12 @@ fn check_at_rest(
     let rows_out = |text: &str| text.lines().count().saturating_sub(1) as u64;
     until("their rows", Duration::from_secs(20), || {
         let status = sensor.status();
-        sensor.rows_sink()["written_rows"] == rows_out(&rows_so_far(&folder))
-            && status["flows"]["live"] == 0
-            && status["packets"]["in_emitted_flows"] != 0
+        let count = |name: &str| status["flows"][name].as_u64().unwrap();
+        let all = count("emitted") + count("partial");
+        count("live") == 0
+            && count("emitted") == count("opened")
+            && sensor.rows_sink()["written_rows"] == all
+            && rows_out(&rows_so_far(&folder)) == all
     });
     let before = rows_out(&rows_so_far(&folder));
     let ended = sensor.stop();
