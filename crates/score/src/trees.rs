@@ -5,7 +5,7 @@
 //! Arrays are checked once: children lie after their parents and within their tree, so every walk ends, whatever the
 //! inputs.
 //!
-//! Trees of usual size are computed over bytes ([`ByteTrees`]); what follows is about those that do not fit there, and about
+//! Trees of usual size are computed over bytes (`byte_trees.rs`); what follows is about those that do not fit there, and about
 //! few rows. Rows are walked in blocks that stay in the first-level cache, all trees over a block, and sixteen rows at a
 //! time through a tree: each takes as many steps as the tree is deep (leaves lead to themselves), so that the processor
 //! need not guess where a row goes and does not wait for one row's loads before it starts another's. The sixteen lie side
