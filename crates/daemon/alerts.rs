@@ -205,24 +205,17 @@ impl Alerts {
                 AlertOut::File(path.to_owned(), Box::new(file))
             }
         };
-        let mut alerts = Self {
-            out,
-            line: Vec::new(),
-            failed: None,
-            before: 0,
-            ahead_us: 0,
-            model: String::new(),
-            classes: Vec::new(),
-            summary: AlertSummary::default(),
-        };
-        alerts.speak_for(manifest, 0);
-        Ok(alerts)
+        Ok(Self::to(out, manifest))
     }
 
     /// Alerts of this model, to somebody who does not fail.
     pub(crate) fn post(manifest: &Manifest, post: Box<dyn AlertPost>) -> Self {
+        Self::to(AlertOut::Post(post), manifest)
+    }
+
+    fn to(out: AlertOut, manifest: &Manifest) -> Self {
         let mut alerts = Self {
-            out: AlertOut::Post(post),
+            out,
             line: Vec::new(),
             failed: None,
             before: 0,

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::builder::PossibleValue;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tapline_config::Encapsulation;
 use tapline_features::SchemaId;
 use tapline_label::time_text::{Clock, parse_utc_offset};
 
@@ -175,7 +177,7 @@ pub(crate) struct ReplayArgs {
     pub(crate) no_vlan_key: bool,
 
     /// Do not look into these encapsulations (tapline-1)
-    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = encapsulation())]
     pub(crate) no_decapsulate: Vec<Encapsulation>,
 
     #[command(flatten)]
@@ -296,17 +298,11 @@ pub(crate) enum RowFormat {
     None,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Encapsulation {
-    /// IP in IP, 6in4
-    Ipip,
-    /// GRE, NVGRE
-    Gre,
-    Erspan,
-    Vxlan,
-    Geneve,
-    Gtpu,
-    Teredo,
+/// A kind of tunnel by its name.
+fn encapsulation() -> impl TypedValueParser<Value = Encapsulation> {
+    PossibleValuesParser::new(Encapsulation::ALL.iter().map(|kind| kind.word())).try_map(|word| {
+        Encapsulation::ALL.iter().copied().find(|kind| kind.word() == word).ok_or("no such encapsulation")
+    })
 }
 
 /// "120s", "500ms", "2m", "1h" in microseconds; more than nothing.

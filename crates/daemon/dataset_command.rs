@@ -16,10 +16,10 @@ use tapline_features::{SchemaId, inputs};
 use tapline_label::Class;
 
 use crate::dataset_cli::{BuildArgs, DatasetCommand};
-use crate::dataset_flows::Observed;
 use crate::dataset_sources::{Batch, Corpus, read_run};
 use crate::dataset_table::{Marks, Names, Table, bytes_of};
 use crate::exit::{Code, Failure};
+use crate::observed_flows::Observed;
 use crate::{print, version};
 
 /// The same table gives the same card.

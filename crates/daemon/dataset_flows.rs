@@ -1,4 +1,4 @@
-//! Captures to flows, for tables: the replay pipeline with one worker, whose flows are handed over one by one.
+//! Captures to flows, for tables.
 //!
 //! In: captures that belong together. Out: each ended flow, and what was wrong with the captures. Also the second look
 //! at a capture whose labels are by packet number: it finds out at which key and time each of them stands.
@@ -7,38 +7,17 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use tapline_capture::{CaptureError, CaptureSet, ReadOptions};
-use tapline_features::context::{Context, ContextLimits};
-use tapline_features::lookahead::{Lookahead, Ready};
-use tapline_features::{TaplineState, TaplineTracker};
-use tapline_flow::{Rules, Timeouts};
 use tapline_packet::{DecodeOptions, Decoder};
-use tapline_record::{FlowHead, FlowKey, FlowRecord, Timestamp};
+use tapline_record::{FlowHead, FlowKey, Timestamp};
 
 use crate::exit::{Code, Failure};
-use crate::flow_worker::{FlowWorker, Tables};
+use crate::observed_flows::{Observed, Observer, rules};
 use crate::progress::Progress;
-use crate::reader::{Intake, Reader, Routed, SHARD_SEED};
+use crate::reader::{Intake, Reader, SHARD_SEED};
 use crate::replay;
-
-/// A flow with the features of schema `tapline-1`.
-pub(crate) type Flow = FlowRecord<TaplineState>;
-
-/// A flow and its context.
-#[derive(Debug)]
-pub(crate) struct Observed {
-    pub(crate) flow: Flow,
-    pub(crate) context: Context,
-    /// When the flow's end was certain; never goes back within a capture.
-    pub(crate) decided_us: i64,
-}
 
 /// Flows held at once, as the default of `tapline replay`.
 const LIVE_FLOWS_MAX: usize = 1_000_000;
-
-/// As `tapline replay` without options.
-fn rules() -> Rules {
-    Rules::Tapline { timeouts: Timeouts::default(), vlan_in_key: true }
-}
 
 /// What was met beside flows.
 #[derive(Debug)]
@@ -63,48 +42,11 @@ pub(crate) fn flows_of(
     let decoder = Decoder::new(DecodeOptions::default());
     let intake = Intake::new(None, None, decoder, rules().key_rules(), SHARD_SEED);
     let mut reader = Reader::new(set, intake, Progress::new(None, true));
-    let tables = Tables { rules: rules(), flows_max: LIVE_FLOWS_MAX, seed: replay::random_seed() };
-    let mut worker = FlowWorker::new(0, 1, tables, TaplineTracker);
-    let seed = [tables.seed.0, tables.seed.1];
-    let mut lookahead = Lookahead::new(ContextLimits::default(), seed, LIVE_FLOWS_MAX);
-    let idle_us = Timeouts::default().idle_us;
-    let mut hand_on = |ready: Ready<()>| {
-        let Ready { flow, context, decided_us, .. } = ready;
-        each(Observed { flow, context, decided_us })
-    };
+    let mut observer = Observer::new(LIVE_FLOWS_MAX);
     while let Some(routed) = reader.next().map_err(|error| Failure::new(Code::Software, error))? {
-        match routed {
-            Routed::Packet(packet, shard) => worker.push(&packet, shard),
-            Routed::Tick(now) => {
-                worker.tick(now);
-                worker.drain(|flow| {
-                    let decided_us = flow.order().decided_us(idle_us);
-                    lookahead.push(flow.take(), decided_us, ());
-                    while let Some(ready) = lookahead.ready() {
-                        hand_on(ready)?;
-                    }
-                    Ok(())
-                })?;
-                // As in scoring: a pause ends when its time is over, not when the next flow comes.
-                lookahead.tick(now.micros);
-                while let Some(ready) = lookahead.ready() {
-                    hand_on(ready)?;
-                }
-            }
-        }
+        observer.take(routed, &mut each)?;
     }
-    worker.finish();
-    worker.drain(|flow| {
-        let decided_us = flow.order().decided_us(idle_us);
-        lookahead.push(flow.take(), decided_us, ());
-        while let Some(ready) = lookahead.ready() {
-            hand_on(ready)?;
-        }
-        Ok::<(), Failure>(())
-    })?;
-    while let Some(ready) = lookahead.pop() {
-        hand_on(ready)?;
-    }
+    observer.finish(&mut each)?;
     let (input, _, errors) = reader.close();
     Ok(Read { errors, span: input.first.zip(input.last) })
 }

@@ -14,9 +14,10 @@ use tapline_dataset::corpus::{self, CorpusFile, Reading};
 use tapline_dataset::{Dropped, Split};
 use tapline_label::{Class, Endpoints, TruthError, TruthTable};
 
-use crate::dataset_flows::{AttackPackets, Observed, flows_of};
+use crate::dataset_flows::{AttackPackets, flows_of};
 use crate::dataset_table::{Marks, Names, Origin, addresses};
 use crate::exit::{Code, Failure};
+use crate::observed_flows::Observed;
 
 /// The flows of one capture, labelled, in no order yet.
 pub(crate) struct Batch {

@@ -18,8 +18,8 @@ use tapline_label::Class;
 use tapline_record::column::Kind;
 use tapline_record::{Cell, Column, FlowHead};
 
-use crate::dataset_flows::{Flow, Observed};
 use crate::exit::{Code, Failure};
+use crate::observed_flows::{Flow, Observed};
 use crate::version;
 
 /// What is known about a flow.

@@ -37,6 +37,7 @@ mod dataset_table;
 mod pipeline;
 
 mod alerts;
+mod decapsulation;
 mod exporter;
 mod flow_worker;
 mod huge_pages;
@@ -44,6 +45,7 @@ mod labels;
 mod learn_cli;
 mod learn_command;
 mod model;
+mod observed_flows;
 mod outbox;
 mod reader;
 mod ring;

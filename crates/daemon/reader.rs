@@ -6,7 +6,7 @@
 
 use anyhow::Context;
 use tapline_capture::{CaptureError, CaptureSet, FrameFilter};
-use tapline_flow::shard_of;
+use tapline_flow::{CLOCK_SET_BACK_US, shard_of};
 use tapline_packet::{DecodeCounters, Decoder, DuplicateWindow, Skip};
 use tapline_record::{FlowKey, Frame, KeyRules, LinkType, PacketRecord, Timestamp};
 
@@ -15,9 +15,6 @@ use crate::progress::Progress;
 
 /// The most packets between two ticks: the most flows that the exporter sorts at once, timeouts aside.
 const TICK_PACKETS: u32 = 16_384;
-
-/// A packet that is late by more than this is not late: the capture's clock was set back, or was wrong before.
-const CLOCK_SET_BACK_US: i64 = 3_600_000_000;
 
 /// Shards of a replay are the same in every run, so that the same capture gives the same bytes, evictions included.
 pub(crate) const SHARD_SEED: u64 = 0;

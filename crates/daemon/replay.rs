@@ -16,7 +16,8 @@ use tapline_record::{CicVersion, Column, FlowRecord, Tracker};
 
 use crate::accounting::{Run, Stats};
 use crate::alerts::{AlertSummary, Alerts, AlertsNotWritten};
-use crate::cli::{Encapsulation, ReplayArgs, RowFormat};
+use crate::cli::{ReplayArgs, RowFormat};
+use crate::decapsulation;
 use crate::exit::{Code, Failure};
 use crate::exporter::{Exporter, FlowRows, Rows};
 use crate::flow_worker::Tables;
@@ -230,18 +231,7 @@ fn decode_options(args: &ReplayArgs) -> DecodeOptions {
         },
         ..DecodeOptions::default()
     };
-    for kind in &args.no_decapsulate {
-        let switch = match kind {
-            Encapsulation::Ipip => &mut options.decapsulate.ipip,
-            Encapsulation::Gre => &mut options.decapsulate.gre,
-            Encapsulation::Erspan => &mut options.decapsulate.erspan,
-            Encapsulation::Vxlan => &mut options.decapsulate.vxlan,
-            Encapsulation::Geneve => &mut options.decapsulate.geneve,
-            Encapsulation::Gtpu => &mut options.decapsulate.gtpu,
-            Encapsulation::Teredo => &mut options.decapsulate.teredo,
-        };
-        *switch = false;
-    }
+    decapsulation::close(&mut options, &args.no_decapsulate);
     options
 }
 

@@ -15,7 +15,7 @@ use tapline_features::TaplineState;
 use tapline_features::context::ContextLimits;
 use tapline_features::inputs::{self, INPUTS};
 use tapline_features::lookahead::{Lookahead, PAUSE_US, Ready};
-use tapline_flow::{HashSeed, SortKey};
+use tapline_flow::{CLOCK_SET_BACK_US, HashSeed, SortKey};
 use tapline_record::{EndReason, FlowHead, FlowRecord, Names, ShortText, Timestamp};
 use tapline_score::drift::Reading;
 use tapline_score::explain::Contribution;
@@ -69,9 +69,6 @@ const LAST_VERDICTS: Duration = Duration::from_millis(1_500);
 
 /// How often those who look at a sensor are told what scoring has come to.
 const TELL_EVERY: Duration = Duration::from_millis(200);
-
-/// A clock that is further back than this was set back.
-const CLOCK_SET_BACK_US: i64 = 3_600_000_000;
 
 /// Inputs named as reasons.
 const REASONS: usize = Names::CAPACITY;

@@ -37,7 +37,7 @@ use tapline_capture::live::{
     FanoutConfig, FanoutMode, LiveConfig, LiveError, LiveSupervisor, TimestampSource,
 };
 use tapline_config::config::InterfaceConfig;
-use tapline_config::{Config, Encapsulation, Fanout, Layers, Timestamp};
+use tapline_config::{Config, Fanout, Layers, Timestamp};
 use tapline_control::{FlowQuery, Listeners, ModelView, ScoreBody, ScoreRefusal, Sensor, Snapshot};
 use tapline_features::{TAPLINE_1, TaplineState, TaplineTracker};
 use tapline_flow::{HashSeed, Rules, Timeouts};
@@ -47,6 +47,7 @@ use tracing::{info, warn};
 
 use crate::accounting::{Run, Stats};
 use crate::alerts::Alerts;
+use crate::decapsulation;
 use crate::exit::{Code, Failure};
 use crate::exporter::{Exported, Exporter, Rows};
 use crate::flow_worker::{FlowWorker, Tables, WorkerReport};
@@ -488,18 +489,7 @@ fn rules(config: &Config) -> Rules {
 
 fn decode_options(config: &Config) -> DecodeOptions {
     let mut options = DecodeOptions::default();
-    for kind in &config.flow.no_decapsulate {
-        let switch = match kind {
-            Encapsulation::Ipip => &mut options.decapsulate.ipip,
-            Encapsulation::Gre => &mut options.decapsulate.gre,
-            Encapsulation::Erspan => &mut options.decapsulate.erspan,
-            Encapsulation::Vxlan => &mut options.decapsulate.vxlan,
-            Encapsulation::Geneve => &mut options.decapsulate.geneve,
-            Encapsulation::Gtpu => &mut options.decapsulate.gtpu,
-            Encapsulation::Teredo => &mut options.decapsulate.teredo,
-        };
-        *switch = false;
-    }
+    decapsulation::close(&mut options, &config.flow.no_decapsulate);
     options
 }
 

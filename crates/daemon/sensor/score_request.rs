@@ -9,20 +9,16 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tapline_capture::CaptureReader;
 use tapline_control::{ScoreBody, ScoreRefusal};
-use tapline_features::TaplineTracker;
 use tapline_features::community_id::community_id;
-use tapline_features::context::ContextLimits;
 use tapline_features::inputs::{self, INPUTS};
-use tapline_features::lookahead::{Lookahead, PAUSE_US, Ready};
-use tapline_flow::{Rules, Timeouts};
+use tapline_features::lookahead::PAUSE_US;
 use tapline_packet::{DecodeOptions, Decoder};
-use tapline_record::{FlowHead, Timestamp};
+use tapline_record::FlowHead;
 use tapline_score::{Batching, Manifest, Scorer, Verdict, WindowLimits};
 
-use crate::flow_worker::{FlowWorker, Tables};
 use crate::model::Model;
-use crate::reader::{Intake, SHARD_SEED};
-use crate::replay::random_seed;
+use crate::observed_flows::{Observed, Observer, rules};
+use crate::reader::{Intake, Routed, SHARD_SEED};
 use crate::row_tail::significant;
 
 /// Flows of a capture at most; 4 MiB hold fewer.
@@ -81,29 +77,27 @@ impl Bench {
             hint: "send a capture of Ethernet, IP or cooked frames, pcap or pcapng, not packed".to_owned(),
         };
         let mut reader = CaptureReader::new(bytes, "the request").map_err(|error| bad(&error))?;
-        let rules = Rules::Tapline { timeouts: Timeouts::default(), vlan_in_key: true };
-        let mut intake =
-            Intake::new(None, None, Decoder::new(DecodeOptions::default()), rules.key_rules(), SHARD_SEED);
-        let tables = Tables { rules, flows_max: FLOWS_MAX, seed: random_seed() };
-        let mut worker = FlowWorker::new(0, 1, tables, TaplineTracker);
-        let seed = [tables.seed.0, tables.seed.1];
-        let mut lookahead = Lookahead::new(ContextLimits::default(), seed, FLOWS_MAX);
+        let decoder = Decoder::new(DecodeOptions::default());
+        let mut intake = Intake::new(None, None, decoder, rules().key_rules(), SHARD_SEED);
+        let mut observer = Observer::new(FLOWS_MAX);
         let mut heads: Vec<FlowHead> = Vec::new();
-        loop {
-            let frame = match reader.next() {
-                None => break,
-                Some(frame) => frame.map_err(|error| bad(&error))?,
-            };
+        let mut row = vec![0.0; INPUTS.len()];
+        let mut judge = |Observed { flow, context, decided_us }: Observed| {
+            inputs::fill(&flow, &context, &mut row);
+            heads.push(flow.head);
+            let host = u128::from_be_bytes(flow.head.initiator().addr);
+            self.push(host, decided_us.saturating_add(PAUSE_US), &row)
+        };
+        while let Some(frame) = reader.next() {
+            let frame = frame.map_err(|error| bad(&error))?;
             let taken = intake.take(&frame).map_err(|error| bad(&error))?;
             let Some((packet, shard)) = taken else { continue };
-            worker.push(&packet, shard);
+            observer.take(Routed::Packet(packet, shard), &mut judge)?;
             if let Some(now) = intake.take_tick() {
-                worker.tick(now);
-                self.drain(&mut worker, &mut lookahead, &mut heads, Some(now))?;
+                observer.take(Routed::Tick(now), &mut judge)?;
             }
         }
-        worker.finish();
-        self.drain(&mut worker, &mut lookahead, &mut heads, None)?;
+        observer.finish(&mut judge)?;
         self.finish()?;
         let flows = heads.iter().zip(&self.verdicts).map(|(head, verdict)| {
             let mut flow = json!({
@@ -120,39 +114,6 @@ impl Bench {
             flow
         });
         Ok(flows.collect())
-    }
-
-    /// Takes on the flows whose pause is over; all of them at the end.
-    fn drain(
-        &mut self,
-        worker: &mut FlowWorker<TaplineTracker>,
-        lookahead: &mut Lookahead<()>,
-        heads: &mut Vec<FlowHead>,
-        now: Option<Timestamp>,
-    ) -> Result<(), ScoreRefusal> {
-        let idle_us = Timeouts::default().idle_us;
-        let mut row = vec![0.0; INPUTS.len()];
-        let mut push = |ready: Ready<()>| {
-            inputs::fill(&ready.flow, &ready.context, &mut row);
-            let host = u128::from_be_bytes(ready.flow.head.initiator().addr);
-            heads.push(ready.flow.head);
-            self.push(host, ready.decided_us.saturating_add(PAUSE_US), &row)
-        };
-        worker.drain(|flow| {
-            let decided_us = flow.order().decided_us(idle_us);
-            lookahead.push(flow.take(), decided_us, ());
-            while let Some(ready) = lookahead.ready() {
-                push(ready)?;
-            }
-            Ok(())
-        })?;
-        if let Some(now) = now {
-            lookahead.tick(now.micros);
-        }
-        while let Some(ready) = if now.is_some() { lookahead.ready() } else { lookahead.pop() } {
-            push(ready)?;
-        }
-        Ok(())
     }
 
     fn push(&mut self, host: u128, now_us: i64, row: &[f32]) -> Result<(), ScoreRefusal> {

@@ -61,8 +61,9 @@ pub struct SortKey {
     first_ordinal: u64,
 }
 
-/// A clock that is further back than this was set back.
-const CLOCK_SET_BACK_S: i64 = 3_600;
+/// Packets may come late; time that is further back than this means that a clock was set, in microseconds.
+pub const CLOCK_SET_BACK_US: i64 = 3_600_000_000;
+const CLOCK_SET_BACK_S: i64 = CLOCK_SET_BACK_US / 1_000_000;
 
 /// Added to the last packet's time of flows that the input's end cut, so that they come after all others.
 const AFTER_ALL: i64 = i64::MAX / 2;

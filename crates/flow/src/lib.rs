@@ -29,7 +29,7 @@ pub mod shard;
 mod fuzz;
 
 pub use counters::{NonFlow, TableCounters};
-pub use flow_table::{EndedFlow, FlowTable, HashSeed, SortKey};
+pub use flow_table::{CLOCK_SET_BACK_US, EndedFlow, FlowTable, HashSeed, SortKey};
 pub use fuzz::fuzz_flow_table;
 pub use lifetime::{Lifetime, Rules, Step, Timeouts};
 pub use shard::{SHARDS, shard_of};
