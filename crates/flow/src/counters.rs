@@ -7,6 +7,8 @@ use serde::Serialize;
 pub struct TableCounters {
     /// Packets pushed.
     pub packets: u64,
+    /// Packets of flows that have ended and were, or will be, handed over.
+    pub packets_ended: u64,
     /// Flows opened.
     pub flows_opened: u64,
     /// Flows evicted because the table was full; they are emitted.
@@ -25,6 +27,7 @@ impl TableCounters {
     /// Adds the counters of another table.
     pub fn add(&mut self, other: &Self) {
         self.packets += other.packets;
+        self.packets_ended += other.packets_ended;
         self.flows_opened += other.flows_opened;
         self.flows_evicted += other.flows_evicted;
         self.flows_partial += other.flows_partial;

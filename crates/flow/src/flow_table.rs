@@ -236,6 +236,7 @@ impl<T: Tracker> FlowTable<T> {
                     self.slab.release(id);
                     continue;
                 }
+                self.counters.packets_ended += u64::from(head.packets);
                 // After everything that was decided before.
                 let decided = if tapline { AFTER_ALL.saturating_add(head.last.micros) } else { i64::MAX };
                 shard.ended.push(Ended { order: SortKey::of(decided, head), id });
@@ -493,6 +494,7 @@ impl<T: Tracker> FlowTable<T> {
             self.counters.non_flow[NonFlow::OnePacketFlow as usize] += u64::from(head.packets);
             self.slab.release(id);
         } else {
+            self.counters.packets_ended += u64::from(head.packets);
             ended.push(Ended { order: SortKey::of(decided.max(ticked_us.saturating_add(1)), head), id });
         }
     }
