@@ -4,8 +4,8 @@
 //! truth about them if there is any. Out: the row writer's bytes, or batches for the thread of the sinks, and the counts that the accounts are checked against: the
 //! exporter counts packets from the flows themselves.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tapline_export::{ExportError, RowWriter};
@@ -16,6 +16,7 @@ use tapline_record::{Cell, Column, EndReason, FlowRecord, Timestamp};
 use crate::labels::{LabelCells, LabelStats, Labeller};
 use crate::outbox::Outbox;
 use crate::pipeline::Stage;
+use crate::place::Place;
 use crate::row_tail::{RowTail, VerdictCells};
 use crate::scoring_report::ScoringReport;
 use crate::talkers::{Talk, Talkers};
@@ -44,9 +45,14 @@ pub(crate) struct Exporter<S: 'static> {
     labeller: Option<Labeller>,
     exported: Exported,
     /// In a sensor.
-    board: Option<Arc<ExportBoard>>,
-    /// What tells the IP bytes of a flow, in a sensor.
-    ip_bytes: Option<[ReadCell<S>; 2]>,
+    watched: Option<Watched<S>>,
+}
+
+/// What only a sensor asks of its last stage.
+struct Watched<S: 'static> {
+    board: Arc<ExportBoard>,
+    /// What tells the IP bytes of a flow, by direction.
+    ip_bytes: Vec<ReadCell<S>>,
     /// When the talkers were halved.
     halved: Instant,
 }
@@ -56,7 +62,7 @@ pub(crate) struct Exporter<S: 'static> {
 pub(crate) struct ExportBoard {
     /// Grows while the stage moves.
     pub(crate) moved: AtomicU64,
-    now: Mutex<ExportedNow>,
+    now: Place<ExportedNow>,
 }
 
 /// What was emitted, at the last tick.
@@ -87,28 +93,21 @@ pub(crate) struct Exported {
 
 impl<S: Clone> Exporter<S> {
     pub(crate) fn new(rows: Rows<S>, labeller: Option<Labeller>) -> Self {
-        Self {
-            rows,
-            labeller,
-            exported: Exported::default(),
-            board: None,
-            ip_bytes: None,
-            halved: Instant::now(),
-        }
+        Self { rows, labeller, exported: Exported::default(), watched: None }
     }
 
     /// Lets others see what is emitted while it runs; the columns tell the bytes of talkers.
     pub(crate) fn at(mut self, board: Arc<ExportBoard>, columns: &'static [Column<FlowRecord<S>>]) -> Self {
-        self.board = Some(board);
-        let find = |name| columns.iter().find(|column| column.name == name).map(|column| column.cell);
-        self.ip_bytes =
-            find("fwd_ip_bytes").zip(find("bwd_ip_bytes")).map(|(forward, backward)| [forward, backward]);
+        let ip_bytes =
+            columns.iter().filter(|column| ["fwd_ip_bytes", "bwd_ip_bytes"].contains(&column.name));
+        let ip_bytes = ip_bytes.map(|column| column.cell).collect();
+        self.watched = Some(Watched { board, ip_bytes, halved: Instant::now() });
         self
     }
 
     /// Says that the stage moves.
     pub(crate) fn moved(&self) {
-        if let Some(board) = &self.board {
+        if let Some(Watched { board, .. }) = &self.watched {
             board.moved.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -126,11 +125,12 @@ impl<S: Clone> Exporter<S> {
         } else {
             self.exported.flows += 1;
             self.exported.packets += u64::from(flow.head.packets);
-            let bytes = |cell: ReadCell<S>| match cell(flow) {
+            let bytes = |cell: &ReadCell<S>| match cell(flow) {
                 Cell::Int(bytes) => u64::try_from(bytes).unwrap_or_default(),
                 _ => 0,
             };
-            let ip_bytes = self.ip_bytes.map_or(0, |both| both.into_iter().map(bytes).sum());
+            let ip_bytes =
+                self.watched.as_ref().map_or(0, |watched| watched.ip_bytes.iter().map(bytes).sum());
             self.exported.talkers.add(&flow.head, ip_bytes);
         }
         let label = self.labeller.as_mut().and_then(|labeller| {
@@ -150,10 +150,10 @@ impl<S: Clone> Exporter<S> {
         if let Rows::Outbox(outbox) = &mut self.rows {
             outbox.flush();
         }
-        if let Some(board) = &self.board {
+        if let Some(Watched { board, halved, .. }) = &mut self.watched {
             // Over months the talkers of the first day would never be overtaken.
-            if self.halved.elapsed() >= HALVE_EVERY {
-                self.halved = Instant::now();
+            if halved.elapsed() >= HALVE_EVERY {
+                *halved = Instant::now();
                 self.exported.talkers.halve();
             }
             board.note(&self.exported);
@@ -179,11 +179,11 @@ impl<S: Clone> Exporter<S> {
 impl ExportBoard {
     /// What was emitted.
     pub(crate) fn now(&self) -> ExportedNow {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.now.lock().clone()
     }
 
     fn note(&self, exported: &Exported) {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = self.now.lock();
         now.flows = exported.flows;
         now.partial = exported.partial;
         now.packets = exported.packets;

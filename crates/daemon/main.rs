@@ -35,6 +35,7 @@ mod dataset_sources;
 mod dataset_table;
 
 mod pipeline;
+mod place;
 
 mod alerts;
 mod decapsulation;

@@ -7,8 +7,8 @@
 //! workers.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tapline_features::TaplineState;
@@ -30,6 +30,7 @@ use tracing::info;
 use crate::alerts::{Alerts, Reason, Truth, Why};
 use crate::exporter::{Exported, Exporter};
 use crate::pipeline::Stage;
+use crate::place::Place;
 use crate::row_tail::VerdictCells;
 use crate::scoring_report::{Past, ScoringReport};
 
@@ -116,11 +117,11 @@ enum Shedding {
 #[derive(Default)]
 pub(crate) struct ScoringDesk {
     /// The model that is to follow, ready to judge.
-    next: Mutex<Option<Box<Judge>>>,
+    next: Place<Option<Box<Judge>>>,
     /// How full the way to this stage may be before flows go on without a verdict; half-way from there to full, without being
     /// context for others either.
     pub(crate) shed_percent: AtomicU8,
-    now: Mutex<ScoringNow>,
+    now: Place<ScoringNow>,
 }
 
 /// What scoring has come to, at its last tick.
@@ -219,12 +220,12 @@ impl Judge {
 impl ScoringDesk {
     /// Has `judge` take over at the next tick, within a tenth of a second.
     pub(crate) fn hand_over(&self, judge: Judge) {
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(judge));
+        *self.next.lock() = Some(Box::new(judge));
     }
 
     /// What scoring has come to.
     pub(crate) fn now(&self) -> ScoringNow {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.now.lock().clone()
     }
 }
 
@@ -385,7 +386,7 @@ impl Scoring {
 
     /// Takes what is on the desk, and leaves there what has been done.
     fn visit(&mut self, desk: &ScoringDesk) -> anyhow::Result<()> {
-        let next = desk.next.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let next = desk.next.lock().take();
         if let Some(judge) = next {
             let began = Instant::now();
             self.succeed(*judge)?;
@@ -403,7 +404,7 @@ impl Scoring {
         let mut verdicts = self.past.verdicts.clone();
         add_verdicts(&mut verdicts, &self.bench.classes, &self.scorer.counters());
         let counters = self.bench.incidents.counters();
-        *desk.now.lock().unwrap_or_else(PoisonError::into_inner) = ScoringNow {
+        *desk.now.lock() = ScoringNow {
             model: self.bench.model.as_str().to_owned(),
             verdicts,
             shed: self.shed,

@@ -27,7 +27,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -363,7 +363,7 @@ impl Threads {
         let last = match (judge, &board.desk) {
             (Some(judge), Some(desk)) => {
                 desk.shed_percent.store(config.scoring.shed_percent, Ordering::Relaxed);
-                let meter = meter("alerts").or_else(|| meter("rows")).unwrap_or_default();
+                let meter = meter("alerts").unwrap_or_default();
                 let post = PostBox::new(post, meter, Arc::clone(&board.stopping));
                 let alerts = Alerts::post(judge.manifest(), Box::new(post));
                 let scoring =
@@ -500,11 +500,11 @@ struct Desk {
 
 impl Sensor for Desk {
     fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.shown.snapshot.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.shown.snapshot.lock())
     }
 
     fn flows(&self, query: &FlowQuery) -> Vec<String> {
-        self.shown.flows.lock().unwrap_or_else(PoisonError::into_inner).select(query)
+        self.shown.flows.lock().select(query)
     }
 
     fn score(&self, body: ScoreBody) -> Result<serde_json::Value, ScoreRefusal> {

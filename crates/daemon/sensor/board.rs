@@ -3,8 +3,8 @@
 //! In: at each tick, not at each packet, a thread copies its counters to its own place. Out: metrics, health, the watchdog and
 //! `top` read all of it ([`snapshot`](super::snapshot)). Nothing here is waited for but a lock that is held for a copy.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tapline_capture::live::CaptureStatistics;
 use tapline_flow::TableCounters;
@@ -13,6 +13,7 @@ use tapline_record::Timestamp;
 
 use crate::exporter::ExportBoard;
 use crate::pipeline::Tick;
+use crate::place::Place;
 use crate::scoring::ScoringDesk;
 
 /// The thread of the sinks. It alone may stand still without the sensor being unwell.
@@ -50,7 +51,7 @@ pub(crate) struct ReaderPlace {
     /// Of the configuration's interfaces.
     pub(crate) interface: usize,
     pub(crate) moved: AtomicU64,
-    now: Mutex<ReaderNow>,
+    now: Place<ReaderNow>,
 }
 
 /// What a reader has come to.
@@ -70,7 +71,7 @@ pub(crate) struct ReaderNow {
 #[derive(Debug, Default)]
 pub(crate) struct WorkerPlace {
     pub(crate) moved: AtomicU64,
-    now: Mutex<WorkerNow>,
+    now: Place<WorkerNow>,
 }
 
 /// What a worker has come to.
@@ -121,21 +122,21 @@ impl Board {
 
 impl ReaderPlace {
     pub(crate) fn note(&self, now: ReaderNow) {
-        *held(&self.now) = now;
+        *self.now.lock() = now;
     }
 
     pub(crate) fn now(&self) -> ReaderNow {
-        held(&self.now).clone()
+        self.now.lock().clone()
     }
 }
 
 impl WorkerPlace {
     pub(crate) fn note(&self, now: WorkerNow) {
-        *held(&self.now) = now;
+        *self.now.lock() = now;
     }
 
     pub(crate) fn now(&self) -> WorkerNow {
-        *held(&self.now)
+        *self.now.lock()
     }
 }
 
@@ -146,9 +147,4 @@ impl EmergencyRules {
         self.enter_percent.store(enter_percent, Ordering::Relaxed);
         self.leave_percent.store(leave_percent, Ordering::Relaxed);
     }
-}
-
-/// A place whose thread died in the middle of a copy is still to be read.
-fn held<T>(place: &Mutex<T>) -> MutexGuard<'_, T> {
-    place.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,9 +6,9 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use tapline_record::{EndReason, FlowRecord, Timestamp};
 
 use crate::exit::{Code, Failure};
 use crate::outbox::RowBatch;
+use crate::place::Place;
 use crate::ring::{LONGEST_NAP, Patience, Receiver};
 use crate::row_tail::{RowTail, VerdictCells, tail_columns};
 use crate::sensor::alert_mail::AlertMail;
@@ -73,14 +74,14 @@ pub(crate) struct Helpers {
 /// What the sinks show to the control server, and it to them.
 #[derive(Default)]
 pub(crate) struct Shown {
-    pub(crate) flows: Mutex<RecentFlows>,
-    pub(crate) incidents: Mutex<VecDeque<IncidentView>>,
+    pub(crate) flows: Place<RecentFlows>,
+    pub(crate) incidents: Place<VecDeque<IncidentView>>,
     /// The latest.
-    pub(crate) snapshot: Mutex<Arc<Snapshot>>,
+    pub(crate) snapshot: Place<Arc<Snapshot>>,
     /// Grows with each wish that files be opened by their names again.
     pub(crate) reopen: AtomicU64,
     /// The directory of the model, if there is one.
-    model: Mutex<Option<PathBuf>>,
+    model: Place<Option<PathBuf>>,
 }
 
 /// The counters of all sinks, by name. Of `rows` there is always one.
@@ -89,12 +90,12 @@ pub(crate) type Meters = Vec<(&'static str, SinkMeter)>;
 impl Shown {
     /// The directory of the model, if there is one.
     pub(crate) fn model(&self) -> Option<PathBuf> {
-        self.model.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.model.lock().clone()
     }
 
     /// A reload may name another.
     pub(crate) fn set_model(&self, directory: Option<&Path>) {
-        *self.model.lock().unwrap_or_else(PoisonError::into_inner) = directory.map(Path::to_owned);
+        *self.model.lock() = directory.map(Path::to_owned);
     }
 }
 
@@ -161,6 +162,11 @@ impl Sinks {
         } else {
             None
         };
+
+        if scored && alerts.is_none() {
+            // There is no file, but still a queue, to syslog and whoever looks.
+            meters.push(("alerts", SinkMeter::new()));
+        }
 
         let mut queues = Vec::new();
         if let Some(target) = &config.alerts.syslog {
@@ -259,7 +265,7 @@ impl Sinks {
         // In a flood the last ones of each second do: rendering costs more than writing.
         let some = &batch[batch.len() - batch.len().min(self.recent_room)..];
         self.recent_room -= some.len();
-        let mut flows = self.shown.flows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flows = self.shown.flows.lock();
         for (flow, tail) in some {
             let [initiator, responder] =
                 [flow.head.initiator(), flow.head.responder()].map(|end| end.ip(flow.head.key.ip_version));
@@ -282,7 +288,7 @@ impl Sinks {
         for queue in &self.queues {
             queue.offer(Arc::clone(&mail.message));
         }
-        let mut incidents = self.shown.incidents.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut incidents = self.shown.incidents.lock();
         incidents.retain(|known| known.number != mail.view.number);
         incidents.push_front(mail.view.clone());
         incidents.truncate(Snapshot::INCIDENTS_MAX);
@@ -299,8 +305,7 @@ impl Sinks {
         }
         if let Some(eve) = &mut self.eve {
             if eve.stats_every.is_some_and(|every| eve.stats_written.elapsed() >= every) {
-                let snapshot =
-                    Arc::clone(&self.shown.snapshot.lock().unwrap_or_else(PoisonError::into_inner));
+                let snapshot = Arc::clone(&self.shown.snapshot.lock());
                 eve.stats(now, &snapshot);
             }
             eve.file.tick(now);

@@ -169,17 +169,11 @@ impl Watch {
     }
 
     /// Takes a snapshot, shows it, and says what is worth a line.
-    pub(crate) fn observe(&mut self) -> Arc<Snapshot> {
+    fn observe(&mut self) {
         let mut snapshot = self.portrait.take(&self.board);
-        {
-            let incidents = self.shown.incidents.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            snapshot.incidents = incidents.iter().cloned().collect();
-        }
-        let snapshot = Arc::new(snapshot);
-        *self.shown.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
-            Arc::clone(&snapshot);
+        snapshot.incidents = self.shown.incidents.lock().iter().cloned().collect();
         self.say(&snapshot);
-        snapshot
+        *self.shown.snapshot.lock() = Arc::new(snapshot);
     }
 
     fn say(&mut self, snapshot: &Snapshot) {

@@ -94,8 +94,8 @@ impl<T: Tracker + Copy> WireWorker<T> {
             }
         }
         self.worker.finish();
-        send_epoch(&mut self.worker, &mut ended, &mut self.flows, None)?;
         self.note();
+        send_epoch(&mut self.worker, &mut ended, &mut self.flows, None)?;
         Ok(self.worker.report())
     }
 
