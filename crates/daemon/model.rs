@@ -21,8 +21,8 @@ impl Model {
     ///
     /// If it is not, or cannot be read.
     pub(crate) fn open(directory: &Path) -> Result<Self, Failure> {
-        let model = open(directory)?;
-        let detector = model.ensemble().map_err(|error| of_score(error, directory))?;
+        let (model, detector) =
+            read(directory, ModelDir::load_to_judge).map_err(|error| of_score(error, directory))?;
         Ok(Self { manifest: model.manifest, detector: Box::new(detector) })
     }
 }
@@ -34,9 +34,16 @@ pub(crate) fn open(directory: &Path) -> Result<LoadedModel, Failure> {
 
 /// The same, with the refusal as it is.
 pub(crate) fn load(directory: &Path) -> Result<LoadedModel, ScoreError> {
+    read(directory, ModelDir::load)
+}
+
+fn read<T>(
+    directory: &Path,
+    how: impl FnOnce(&ModelDir, &InputSchema<'_>) -> Result<T, ScoreError>,
+) -> Result<T, ScoreError> {
     let names: Vec<&str> = INPUTS.iter().map(|input| input.name).collect();
     let hash = inputs::schema_hash();
-    ModelDir::new(directory).load(&InputSchema { name: inputs::SCHEMA, hash: &hash, inputs: &names })
+    how(&ModelDir::new(directory), &InputSchema { name: inputs::SCHEMA, hash: &hash, inputs: &names })
 }
 
 fn of_score(error: ScoreError, directory: &Path) -> Failure {

@@ -22,6 +22,7 @@ mod linear;
 pub mod logistic;
 pub mod manifest;
 pub mod manifest_check;
+mod manifest_text;
 pub mod model_dir;
 pub mod network;
 pub mod one_input;

@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use safetensors::{Dtype, SafeTensors};
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::cpu_network::CpuNetwork;
@@ -26,6 +25,7 @@ use crate::expected::{self, expected_tensors};
 use crate::logistic::Logistic;
 use crate::manifest::{DetectorKind, Manifest};
 use crate::manifest_check::{self, FORMAT, InputSchema, WEIGHTS_FILE};
+use crate::manifest_text::parse;
 use crate::network::BilstmAttn;
 use crate::one_input::OneInput;
 use crate::tensors::StoredTensor;
@@ -60,6 +60,9 @@ pub struct LoadedModel {
     weights: Vec<u8>,
 }
 
+/// A model that was checked, and the detectors that were made of it, as the manifest lists them.
+type Checked = (LoadedModel, Vec<Box<dyn Detector>>);
+
 impl ModelDir {
     /// The directory at `path`; nothing is touched yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
@@ -72,6 +75,23 @@ impl ModelDir {
     ///
     /// If a file cannot be read, or something is not as it should be; the refusal names it and says what to do.
     pub fn load(&self, schema: &InputSchema<'_>) -> Result<LoadedModel, ScoreError> {
+        self.read(schema).map(|(model, _)| model)
+    }
+
+    /// The same, with what judges in the manifest's name: the detectors that were made to see whether they can be.
+    ///
+    /// # Errors
+    ///
+    /// As [`ModelDir::load`].
+    pub fn load_to_judge(&self, schema: &InputSchema<'_>) -> Result<(LoadedModel, Ensemble), ScoreError> {
+        let (model, detectors) = self.read(schema)?;
+        let specs = model.manifest.detectors.iter();
+        let ensemble = Ensemble::new(specs.map(|spec| spec.vote).zip(detectors).collect());
+        let ensemble = ensemble.ok_or_else(|| nobody_votes(&self.path))?;
+        Ok((model, ensemble))
+    }
+
+    fn read(&self, schema: &InputSchema<'_>) -> Result<Checked, ScoreError> {
         let manifest_path = self.path.join(MANIFEST_FILE);
         let manifest = self.manifest()?;
         manifest_check::check_schema(&manifest.inputs, schema)
@@ -181,7 +201,7 @@ impl ModelDir {
         };
         manifest.id = format!("{bare}-{}", &manifest.weights.sha256[..8]);
         manifest_check::check(&manifest).map_err(|reason| refused(&self.path, reason))?;
-        LoadedModel { manifest, path: self.path.clone(), weights }.checked()
+        Ok(LoadedModel { manifest, path: self.path.clone(), weights }.checked()?.0)
     }
 }
 
@@ -211,8 +231,7 @@ impl LoadedModel {
         let file = self.file()?;
         let voters = self.manifest.detectors.iter().filter(|spec| spec.vote > 0.0);
         let voters = voters.map(|spec| Ok((spec.vote, self.build(&file, &spec.kind)?)));
-        Ensemble::new(voters.collect::<Result<_, ScoreError>>()?)
-            .ok_or_else(|| refused(&self.path, "no detector has a vote".to_owned()))
+        Ensemble::new(voters.collect::<Result<_, ScoreError>>()?).ok_or_else(|| nobody_votes(&self.path))
     }
 
     /// Numbers that each detector consists of, as the manifest lists them.
@@ -255,8 +274,8 @@ impl LoadedModel {
         ModelDir::new(&self.path).assemble(manifest, tensors)
     }
 
-    /// Itself, if the weights are what the manifest says and detectors can be made of them.
-    fn checked(self) -> Result<Self, ScoreError> {
+    /// Itself, if the weights are what the manifest says and detectors can be made of them; and these.
+    fn checked(self) -> Result<Checked, ScoreError> {
         let path = self.path.join(WEIGHTS_FILE);
         let header_bytes = self.weights.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
         check_size(header_bytes, HEADER_BYTES_MAX)
@@ -270,8 +289,8 @@ impl LoadedModel {
             .flat_map(|spec| expected_tensors(&spec.kind, width, classes))
             .collect();
         expected::check(&file, &expected).map_err(|reason| refused(&path, reason))?;
-        self.detectors()?;
-        Ok(self)
+        let detectors = self.detectors()?;
+        Ok((self, detectors))
     }
 
     fn file(&self) -> Result<SafeTensors<'_>, ScoreError> {
@@ -313,34 +332,6 @@ impl LoadedModel {
             }
         })
     }
-}
-
-/// A manifest out of its text; what is wrong with it has a line and a column, both from 1.
-fn parse(text: &str) -> Result<Manifest, String> {
-    /// Of a manifest of any version.
-    #[derive(Deserialize)]
-    struct Version {
-        format: Option<i64>,
-    }
-    // A manifest of this version, as nearly all are, is read once.
-    let manifest = match toml::from_str::<Manifest>(text) {
-        Ok(manifest) if manifest.format == FORMAT => return Ok(manifest),
-        other => other,
-    };
-    let Version { format } = toml::from_str(text).map_err(|error| place(text, &error))?;
-    match format {
-        Some(format) if format == i64::from(FORMAT) => manifest.map_err(|error| place(text, &error)),
-        Some(format) => Err(manifest_check::other_format(format)),
-        None => Err(format!("there is no key format; this build reads format = {FORMAT}")),
-    }
-}
-
-fn place(text: &str, error: &toml::de::Error) -> String {
-    let problem = error.message().replace('\n', ", ");
-    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return problem };
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    let (line, column) = (before.matches('\n').count() + 1, before.len() - line_start + 1);
-    format!("line {line}, column {column}: {problem}")
 }
 
 fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, ScoreError> {
@@ -400,6 +391,10 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 
 fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn nobody_votes(path: &Path) -> ScoreError {
+    refused(path, "no detector has a vote".to_owned())
 }
 
 fn refused(path: &Path, reason: String) -> ScoreError {
