@@ -21,9 +21,9 @@ use tapline_score::{Event, Incident, Manifest};
 use crate::exit::{Code, Failure};
 use crate::row_tail::significant;
 
-/// Alerts that the summary keeps; the strongest of them are printed.
+/// Alerts that the summary keeps and compares with the truth; the strongest of them are printed.
 const KEPT_MAX: usize = 4_096;
-/// Sources and classes that are compared with the truth; and as many targets.
+/// Sources and classes that are compared with the truth, and as many targets; alerts of others are counted as not compared.
 const COMPARED_MAX: usize = 65_536;
 /// Alerts that the summary prints.
 const PRINTED_MAX: usize = 20;
@@ -80,7 +80,7 @@ pub(crate) struct AlertSummary {
     pub(crate) alerts: u64,
     /// The first of them.
     kept: Vec<Kept>,
-    /// Of those that are kept, how many are true and how many are not, where there is truth.
+    /// Of those that are kept and have flows with a label, how many are true and how many are not.
     pub(crate) true_and_false: Option<(u64, u64)>,
 }
 
@@ -429,7 +429,15 @@ impl AlertSummary {
             line("", cells);
         }
         if let Some((right, wrong)) = self.true_and_false {
-            let _ = writeln!(out, "         by the truth {right} of them are true and {wrong} are not");
+            let _ = write!(out, "         by the truth {right} of them are true and {wrong} are not");
+            let rest = self.alerts.saturating_sub(right + wrong);
+            if rest > 0 {
+                let _ = write!(
+                    out,
+                    "; {rest} were not compared: no flow of theirs has a label, or there are too many"
+                );
+            }
+            out.push('\n');
         }
         let more = self.alerts.saturating_sub(PRINTED_MAX as u64);
         if more > 0 {
