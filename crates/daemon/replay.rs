@@ -1,7 +1,6 @@
 //! `tapline replay`: capture files to flow rows.
 
 use std::fs;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::thread;
 use std::time::Instant;
@@ -265,7 +264,7 @@ fn default_workers() -> u8 {
 
 /// A key for the tables' hash that nobody outside the process knows.
 pub(crate) fn random_seed() -> HashSeed {
-    let word = || RandomState::new().build_hasher().finish();
+    let word = || getrandom::u64().expect("the system's random numbers have no end");
     HashSeed(word(), word())
 }
 
