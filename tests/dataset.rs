@@ -139,7 +139,9 @@ struct Table {
 }
 
 /// The columns that are read: to read all takes long.
-const READ: [&str; 12] = [
+const READ: [&str; 14] = [
+    "fwd_pkts",
+    "bwd_pkts",
     "dst_port",
     "protocol",
     "label_class",
@@ -326,6 +328,38 @@ fn copies_of_flows_are_left_out() {
     assert_eq!(table.dropped("copy"), 350);
     assert_eq!(table.card["sites"]["office"], serde_json::json!({"benign": 1}));
     assert_eq!(table.texts("run").iter().filter(|run| **run == "r2").count(), 1);
+}
+
+#[test]
+fn training_runs_are_repeated_as_a_one_way_tap_sees_them() {
+    let bench = Bench::new();
+    let first = bench.run_dir("r1", "home", "train", Some(truth(0)), &packets());
+    let mut later = packets();
+    later.iter_mut().for_each(|packet| packet.ts_us += 4_000_000_000);
+    let second = bench.run_dir("r2", "office", "test", Some(truth(4_000_000_000)), &later);
+    let table = bench.built(&["--no-checks", "--one-way", "also"], &[&first, &second]);
+    table.check_account();
+    let of_run = |wanted: &str| {
+        let flows = table.texts("run").into_iter().zip(table.texts("label_behaviour"));
+        let packets = table.longs("fwd_pkts").into_iter().zip(table.longs("bwd_pkts"));
+        flows
+            .zip(packets)
+            .filter(|((run, behaviour), _)| *run == wanted && *behaviour == "browse")
+            .map(|(_, packets)| packets)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of_run("r1"), [(2, 2); 40]);
+    assert_eq!(of_run("r1, one way"), [(2, 0); 40]);
+    assert_eq!(of_run("r2"), [(2, 2); 40]);
+    assert!(table.texts("run").iter().all(|run| *run != "r2, one way"), "a test run is as it is");
+    // Probes without an answer are the same flows from one side, or not seen from the other.
+    assert_eq!(table.ports_of("syn-scan").len(), 600);
+
+    let alone = bench.built(&["--no-checks", "--one-way", "only"], &[&second]);
+    alone.check_account();
+    let packets = alone.longs("fwd_pkts").into_iter().zip(alone.longs("bwd_pkts"));
+    assert!(packets.into_iter().all(|(forward, backward)| forward == 0 || backward == 0));
+    assert_eq!(alone.ports_of("browse").len(), 40);
 }
 
 #[test]

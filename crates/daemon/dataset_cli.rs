@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use tapline_dataset::Split;
+
+use crate::dataset_sources::View;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DatasetCommand {
@@ -52,6 +55,10 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub(crate) benign_share: Option<f64>,
 
+    /// Captures as a tap that gets one direction would see them: not at all, those of the training split besides, or nothing else
+    #[arg(long, value_name = "HOW", value_enum, default_value = "no")]
+    pub(crate) one_way: OneWayViews,
+
     /// Leave out the honesty checks
     #[arg(long)]
     pub(crate) no_checks: bool,
@@ -59,6 +66,32 @@ pub(crate) struct BuildArgs {
     /// No progress and no summary on standard error; warnings are shown all the same
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+/// Which views of captures go into a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OneWayViews {
+    /// Captures as they are
+    No,
+    /// Those of the training split once more, one way
+    Also,
+    /// All of them one way
+    Only,
+}
+
+impl OneWayViews {
+    pub(crate) const fn views(self) -> &'static [View] {
+        match self {
+            Self::No => &[View::Whole],
+            Self::Also => &[View::Whole, View::OneWay],
+            Self::Only => &[View::OneWay],
+        }
+    }
+
+    /// Whether captures of a split go in as this view.
+    pub(crate) fn wants(self, view: View, split: Split) -> bool {
+        view == View::Whole || self == Self::Only || split == Split::Train
+    }
 }
 
 /// A share between 0 and 1, neither of them.
@@ -73,6 +106,7 @@ const BUILD_EXAMPLES: &str = "\
 EXAMPLES:
   tapline dataset build --out dataset/ runs/a runs/b
   tapline dataset build --out dataset/ --benign-share 0.97 --cap-per-behaviour 5000 runs/*
+  tapline dataset build --out dataset/ --one-way also runs/a runs/b
   tapline dataset build --out dataset/ --corpus corpus/ --labels labels.tsv --modbus modbus_labels/
 
 OUTPUT:

@@ -102,12 +102,17 @@ fn fill(table: &mut Table, made: &mut Made, args: &BuildArgs) -> Result<(), Fail
     let mut number = 0;
     let behaviour_caps =
         Caps { per_file: 0, per_behaviour: args.cap_per_behaviour, benign_share: args.benign_share };
+    let views = args.one_way.views();
     for run in &args.runs {
         tell(args, &run.display().to_string());
-        let batch = read_run(run, number, &mut names)?;
-        number += 1;
         made.runs += 1;
-        add(table, made, batch, behaviour_caps)?;
+        for &view in views {
+            let batch = read_run(run, number, view, &mut names)?;
+            number += 1;
+            if args.one_way.wants(view, batch.origin.split) {
+                add(table, made, batch, behaviour_caps)?;
+            }
+        }
     }
     let (Some(folder), Some(labels)) = (&args.corpus, &args.labels) else { return Ok(()) };
     let corpus = Corpus::open(folder, labels, args.modbus.as_deref())?;
@@ -116,9 +121,11 @@ fn fill(table: &mut Table, made: &mut Made, args: &BuildArgs) -> Result<(), Fail
         if at.is_multiple_of(500) {
             tell(args, &format!("{}: file {at} of {}", folder.display(), corpus.files.len()));
         }
-        let batch = corpus.read(file, number, &mut names)?;
-        number += 1;
-        add(table, made, batch, file_caps)?;
+        for &view in views.iter().filter(|&&view| args.one_way.wants(view, file.split)) {
+            let batch = corpus.read(file, number, view, &mut names)?;
+            number += 1;
+            add(table, made, batch, file_caps)?;
+        }
     }
     Ok(())
 }

@@ -12,8 +12,9 @@ use tapline_record::{FlowHead, FlowKey, Timestamp};
 
 use crate::exit::{Code, Failure};
 use crate::observed_flows::{Observed, Observer, rules};
+use crate::one_way::OneWay;
 use crate::progress::Progress;
-use crate::reader::{Intake, Reader, SHARD_SEED};
+use crate::reader::{Intake, Reader, Routed, SHARD_SEED};
 use crate::replay;
 
 /// Flows held at once, as the default of `tapline replay`.
@@ -29,13 +30,14 @@ pub(crate) struct Read {
 }
 
 /// Hands every flow of `captures`, merged in time order, to `each`, in the order of rows and with its context, until it
-/// fails.
+/// fails. Of `one_way`, only the packets that it sees.
 ///
 /// # Errors
 ///
 /// Those of `each`, and captures that cannot be opened.
 pub(crate) fn flows_of(
     captures: &[PathBuf],
+    one_way: Option<OneWay>,
     mut each: impl FnMut(Observed) -> Result<(), Failure>,
 ) -> Result<Read, Failure> {
     let set = CaptureSet::open(captures, &ReadOptions::default()).map_err(replay::of_capture)?;
@@ -44,6 +46,11 @@ pub(crate) fn flows_of(
     let mut reader = Reader::new(set, intake, Progress::new(None, true));
     let mut observer = Observer::new(LIVE_FLOWS_MAX);
     while let Some(routed) = reader.next().map_err(|error| Failure::new(Code::Software, error))? {
+        if let (Routed::Packet(packet, _), Some(tap)) = (&routed, one_way)
+            && !tap.sees(packet)
+        {
+            continue;
+        }
         observer.take(routed, &mut each)?;
     }
     observer.finish(&mut each)?;

@@ -18,6 +18,7 @@ use crate::dataset_flows::{AttackPackets, flows_of};
 use crate::dataset_table::{Marks, Names, Origin, addresses};
 use crate::exit::{Code, Failure};
 use crate::observed_flows::Observed;
+use crate::one_way::OneWay;
 
 /// The flows of one capture, labelled, in no order yet.
 pub(crate) struct Batch {
@@ -26,6 +27,28 @@ pub(crate) struct Batch {
     pub(crate) dropped: Vec<(Dropped, Option<Class>, u64)>,
     pub(crate) warnings: Vec<String>,
     pub(crate) captures: u64,
+}
+
+/// What of a capture is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    Whole,
+    /// As a tap that gets one direction would see it.
+    OneWay,
+}
+
+impl View {
+    fn tap(self, salt: u32) -> Option<OneWay> {
+        (self == Self::OneWay).then_some(OneWay { salt })
+    }
+
+    /// The name of a run: hosts of two views of one run are not the same hosts.
+    fn run(self, name: &str) -> String {
+        match self {
+            Self::Whole => name.to_owned(),
+            Self::OneWay => format!("{name}, one way"),
+        }
+    }
 }
 
 /// Labelled flows of one capture; at 1100 bytes each they are held until the caps are known.
@@ -40,7 +63,7 @@ struct RunFile {
 }
 
 /// Reads one run of the testbed. `number` is that of the capture within the table.
-pub(crate) fn read_run(folder: &Path, number: u32, names: &mut Names) -> Result<Batch, Failure> {
+pub(crate) fn read_run(folder: &Path, number: u32, view: View, names: &mut Names) -> Result<Batch, Failure> {
     let about = read_run_file(&folder.join("run.json"))?;
     let split: Split = about
         .split
@@ -64,7 +87,7 @@ pub(crate) fn read_run(folder: &Path, number: u32, names: &mut Names) -> Result<
     };
     let origin = Origin {
         site,
-        run: names.get(&about.run)?,
+        run: names.get(&view.run(&about.run))?,
         source: names.get(&format!("testbed/{site}"))?,
         split,
         capture: names.get(&capture)?,
@@ -72,7 +95,7 @@ pub(crate) fn read_run(folder: &Path, number: u32, names: &mut Names) -> Result<
     };
     let mut flows = Vec::new();
     let mut unlabelled = 0;
-    let read = flows_of(&captures, |observed| {
+    let read = flows_of(&captures, view.tap(number), |observed| {
         let Some(label) = truth.label(&Endpoints::from(&observed.flow.head)) else {
             unlabelled += 1;
             return Ok(());
@@ -123,12 +146,18 @@ impl Corpus {
     }
 
     /// Reads one file. `number` is that of the capture within the table.
-    pub(crate) fn read(&self, file: &CorpusFile, number: u32, names: &mut Names) -> Result<Batch, Failure> {
+    pub(crate) fn read(
+        &self,
+        file: &CorpusFile,
+        number: u32,
+        view: View,
+        names: &mut Names,
+    ) -> Result<Batch, Failure> {
         let site = names.get(&file.source)?;
         let capture = names.get(&file.path)?;
         let origin = Origin {
             site,
-            run: capture,
+            run: names.get(&view.run(&file.path))?,
             source: names.get(&format!("corpus/{site}"))?,
             split: file.split,
             capture,
@@ -152,7 +181,7 @@ impl Corpus {
             _ => None,
         };
         let mut counts = [0u64; 2];
-        let read = flows_of(std::slice::from_ref(&path), |observed| {
+        let read = flows_of(std::slice::from_ref(&path), view.tap(number), |observed| {
             let flow = &observed.flow;
             let [source, destination] = addresses(&flow.head);
             let ends = [(source, flow.head.initiator().port), (destination, flow.head.responder().port)];

@@ -86,7 +86,7 @@ fn write_table(args: &LearnArgs, path: &Path) -> Result<(), Failure> {
         Marks { class: Class::Benign, behaviour: UNLABELLED, tool: "", technique: "", conflict: false };
     let mut table = Rows::create(path, false, 0)?;
     let mut flows = 0_u64;
-    let read = flows_of(&args.captures, |observed| {
+    let read = flows_of(&args.captures, None, |observed| {
         let label = labeller.as_mut().and_then(|labeller| {
             let packets = u64::from(observed.flow.head.packets);
             labeller.label(&Endpoints::from(&observed.flow.head), packets)

@@ -34,6 +34,7 @@ mod dataset_flows;
 mod dataset_sources;
 mod dataset_table;
 
+mod one_way;
 mod pipeline;
 mod place;
 
