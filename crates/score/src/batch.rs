@@ -27,6 +27,23 @@ impl WindowBatch {
         Self { width, ..Self::default() }
     }
 
+    /// The variants that [`Detector::glance`](crate::Detector::glance) is about, each a window of one step.
+    pub(crate) fn glance(flow: &[f32], inputs: &[usize]) -> Self {
+        let mut batch = Self::new(flow.len());
+        batch.lengths.resize(2 + 2 * inputs.len(), 1);
+        batch.inputs.reserve(batch.lengths.len() * flow.len());
+        batch.inputs.extend_from_slice(flow);
+        batch.inputs.resize(2 * flow.len(), 0.0);
+        for input in inputs {
+            let first = batch.inputs.len();
+            batch.inputs.extend_from_slice(flow);
+            batch.inputs[first + input] = 0.0;
+            batch.inputs.resize(first + 2 * flow.len(), 0.0);
+            batch.inputs[first + flow.len() + input] = flow[*input];
+        }
+        batch
+    }
+
     /// Windows.
     #[must_use]
     pub fn windows(&self) -> usize {

@@ -146,13 +146,172 @@ impl ByteTrees {
     /// Adds the leaf values of rows `[n, width]` to `sums`: `[n, classes]`.
     pub(crate) fn add(&self, rows: &[f32], memory: &mut ByteRows, sums: &mut [f32]) {
         let Self { width, classes, .. } = *self;
-        memory.bytes.resize(width, Lanes([0; ROWS]));
-        memory.columns.resize(width, [0.0; STRIP]);
+        self.prepare(memory);
+        for (rows, sums) in rows.chunks(ROWS * width).zip(sums.chunks_mut(ROWS * classes)) {
+            dispatch(Block { trees: self, rows, memory, sums });
+        }
+    }
+
+    /// What becomes of the sums of two rows if one input at a time is exchanged between them. Written are to `sums` (`[2 + 2 inputs,
+    /// classes]`) the sums of each row, and for each of `inputs` those of the first row with this input of the second, and of the
+    /// second with this input of the first.
+    ///
+    /// An input is looked at by a few trees only, and a tree looks at some thirty inputs. So each tree is computed once for all
+    /// exchanges that matter to it, which fit into one block.
+    pub(crate) fn exchange(
+        &self,
+        rows: [&[f32]; 2],
+        inputs: &[usize],
+        memory: &mut ByteRows,
+        sums: &mut [f32],
+    ) {
+        self.prepare(memory);
+        // By input, what its two exchanges change.
+        let mut changes = vec![0.0; 2 * self.width * self.classes];
+        let (of_rows, of_inputs) = sums.split_at_mut(2 * self.classes);
+        of_rows.fill(0.0);
+        dispatch(Exchange { trees: self, rows, memory, sums: of_rows, changes: &mut changes });
+        let each = of_inputs.chunks_exact_mut(2 * self.classes).zip(inputs);
+        for (sums, input) in each {
+            let changes = &changes[2 * input * self.classes..];
+            for ((sum, of_row), change) in sums.iter_mut().zip(&*of_rows).zip(changes) {
+                *sum = of_row + change;
+            }
+        }
+    }
+
+    fn prepare(&self, memory: &mut ByteRows) {
+        memory.bytes.resize(self.width, Lanes([0; ROWS]));
+        memory.columns.resize(self.width, [0.0; STRIP]);
         if memory.slots.is_empty() {
             memory.slots = (0..SLOTS).map(|slot| Lanes([(slot % MOST_LEAVES) as u8; ROWS])).collect();
         }
-        for (rows, sums) in rows.chunks(ROWS * width).zip(sums.chunks_mut(ROWS * classes)) {
-            dispatch(Block { trees: self, rows, memory, sums });
+    }
+
+    /// Adds the values of one leaf, less those of another if there is one.
+    #[inline(always)]
+    fn add_leaf(&self, tree: &Tree, leaf: u8, less: Option<u8>, sums: &mut [f32]) {
+        let columns = if tree.class.is_some() { 1 } else { self.classes };
+        let of = |leaf: u8| &self.values[(tree.first_leaf + usize::from(leaf)) * columns..][..columns];
+        let sums = match tree.class {
+            Some(class) => &mut sums[class..=class],
+            None => sums,
+        };
+        match less {
+            Some(less) => {
+                for ((sum, value), less) in sums.iter_mut().zip(of(leaf)).zip(of(less)) {
+                    *sum += value - less;
+                }
+            }
+            None => {
+                for (sum, value) in sums.iter_mut().zip(of(leaf)) {
+                    *sum += value;
+                }
+            }
+        }
+    }
+}
+
+/// The leaves of one tree for all rows of a block.
+#[inline(always)]
+fn pick<'a>(picks: &[Pick], last: u16, bytes: &[Lanes], slots: &'a mut [Lanes; SLOTS]) -> &'a [u8; ROWS] {
+    for (pick, slot) in picks.iter().zip(MOST_LEAVES..SLOTS) {
+        let bytes = &bytes[usize::from(pick.input)];
+        // The remainders change nothing: they tell the compiler that no slot is out of bounds.
+        let left = &slots[usize::from(pick.left) % SLOTS];
+        let right = &slots[usize::from(pick.right) % SLOTS];
+        // Made apart, as slots might overlap for all the compiler knows.
+        let mut picked = Lanes([0; ROWS]);
+        for row in 0..ROWS {
+            // Not by `if`: of that the compiler makes a choice between two addresses, row by row.
+            let above = u8::from(bytes.0[row] > pick.bound).wrapping_neg();
+            picked.0[row] = left.0[row] ^ ((left.0[row] ^ right.0[row]) & above);
+        }
+        slots[slot] = picked;
+    }
+    &slots[usize::from(last) % SLOTS].0
+}
+
+/// All trees over the exchanges between two rows: the first half of a block is the first row, the second half the second. The first
+/// lane of a half is the row itself, in the others one input each is exchanged.
+struct Exchange<'a> {
+    trees: &'a ByteTrees,
+    rows: [&'a [f32]; 2],
+    memory: &'a mut ByteRows,
+    /// `[2, classes]`
+    sums: &'a mut [f32],
+    /// `[width, 2, classes]`
+    changes: &'a mut [f32],
+}
+
+impl Kernel for Exchange<'_> {
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let Self { trees, rows, memory, sums, changes } = self;
+        let ByteRows { bytes, columns, slots } = memory;
+        let classes = trees.classes;
+        for (lane, row) in rows.iter().enumerate() {
+            for (input, column) in row.iter().zip(&mut *columns) {
+                column[lane] = *input;
+            }
+        }
+        rank(trees, columns, 0, bytes);
+        // By input, its bytes in the two rows.
+        let of_rows: Vec<[u8; 2]> = bytes.iter().map(|bytes| [bytes.0[0], bytes.0[1]]).collect();
+        for (bytes, of_rows) in bytes.iter_mut().zip(&of_rows) {
+            bytes.0[..HALF].fill(of_rows[0]);
+            bytes.0[HALF..].fill(of_rows[1]);
+        }
+        let slots: &mut [Lanes; SLOTS] = slots.as_mut_slice().try_into().expect("made so long");
+        let mut of_tree: Vec<u16> = Vec::with_capacity(MOST_LEAVES);
+        // By input, the last tree that was seen to look at it, counted from 1.
+        let mut seen = vec![0; trees.width];
+        let mut begin = 0;
+        for (number, tree) in (1..).zip(&trees.trees) {
+            let picks = &trees.picks[begin..tree.picks_end];
+            begin = tree.picks_end;
+            of_tree.clear();
+            for pick in picks {
+                let input = usize::from(pick.input);
+                // Where both rows have the same byte nothing is exchanged.
+                if seen[input] != number && of_rows[input][0] != of_rows[input][1] {
+                    seen[input] = number;
+                    of_tree.push(pick.input);
+                }
+            }
+            // Once at least, for the rows themselves.
+            let mut from = 0;
+            loop {
+                let exchanged = &of_tree[from..of_tree.len().min(from + HALF - 1)];
+                for (lane, input) in (1..).zip(exchanged) {
+                    let [first, second] = of_rows[usize::from(*input)];
+                    let bytes = &mut bytes[usize::from(*input)].0;
+                    (bytes[lane], bytes[HALF + lane]) = (second, first);
+                }
+                let leaves = pick(picks, tree.last, bytes, slots);
+                for half in 0..2 {
+                    let of_row = leaves[half * HALF];
+                    if from == 0 {
+                        trees.add_leaf(tree, of_row, None, &mut sums[half * classes..][..classes]);
+                    }
+                    for (leaf, input) in leaves[half * HALF + 1..].iter().zip(exchanged) {
+                        if *leaf != of_row {
+                            let changes =
+                                &mut changes[(2 * usize::from(*input) + half) * classes..][..classes];
+                            trees.add_leaf(tree, *leaf, Some(of_row), changes);
+                        }
+                    }
+                }
+                for (lane, input) in (1..).zip(exchanged) {
+                    let [first, second] = of_rows[usize::from(*input)];
+                    let bytes = &mut bytes[usize::from(*input)].0;
+                    (bytes[lane], bytes[HALF + lane]) = (first, second);
+                }
+                from += HALF - 1;
+                if from >= of_tree.len() {
+                    break;
+                }
+            }
         }
     }
 }
@@ -181,21 +340,7 @@ impl Kernel for Block<'_> {
         for tree in &trees.trees {
             let (of_tree, rest) = picks.split_at(tree.picks_end - done);
             (picks, done) = (rest, tree.picks_end);
-            for (pick, slot) in of_tree.iter().zip(MOST_LEAVES..SLOTS) {
-                let bytes = &bytes[usize::from(pick.input)];
-                // The remainders change nothing: they tell the compiler that no slot is out of bounds.
-                let left = &slots[usize::from(pick.left) % SLOTS];
-                let right = &slots[usize::from(pick.right) % SLOTS];
-                // Made apart, as slots might overlap for all the compiler knows.
-                let mut picked = Lanes([0; ROWS]);
-                for row in 0..ROWS {
-                    // Not by `if`: of that the compiler makes a choice between two addresses, row by row.
-                    let above = u8::from(bytes.0[row] > pick.bound).wrapping_neg();
-                    picked.0[row] = left.0[row] ^ ((left.0[row] ^ right.0[row]) & above);
-                }
-                slots[slot] = picked;
-            }
-            let leaves = &slots[usize::from(tree.last) % SLOTS].0;
+            let leaves = pick(of_tree, tree.last, bytes, slots);
             match tree.class {
                 Some(class) => {
                     let values = &trees.values[tree.first_leaf..];
@@ -260,6 +405,9 @@ pub(crate) const MOST_THRESHOLDS: usize = 255;
 
 /// Rows that go through all trees together: a vector of AVX-512, two of AVX2.
 pub(crate) const ROWS: usize = 64;
+
+/// Lanes of a block that belong to one of two rows.
+const HALF: usize = ROWS / 2;
 
 /// Rows whose inputs become bytes together.
 const STRIP: usize = 16;

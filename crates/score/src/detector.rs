@@ -21,14 +21,15 @@ pub trait Detector: Send {
         false
     }
 
-    /// As [`Detector::logits`] for windows of one step, by what can be had cheaply: enough to tell which inputs deserve a
-    /// closer look.
+    /// Appends the logits of variants of a flow that is alone in its window, by what can be had cheaply: enough to tell which inputs
+    /// deserve a closer look. First the flow as it was, then one that is ordinary in everything, all zeros; then for each of `inputs`
+    /// two, the flow with this input ordinary, and the ordinary one with this input as the flow had it.
     ///
     /// # Errors
     ///
     /// As [`Detector::logits`].
-    fn glance(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError> {
-        self.logits(batch, logits)
+    fn glance(&mut self, flow: &[f32], inputs: &[usize], logits: &mut Vec<f32>) -> Result<(), ScoreError> {
+        self.logits(&WindowBatch::glance(flow, inputs), logits)
     }
 
     /// Attention that each step pays to each step of its window, averaged over heads: for every window a square of

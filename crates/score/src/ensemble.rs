@@ -38,40 +38,17 @@ impl Ensemble {
         Some(Self { members, classes, scratch: Vec::new(), asked: WindowBatch::default() })
     }
 
-    /// Appends the mean of the voters' words on `batch`, or of those only that have no memory.
-    fn vote(
-        &mut self,
-        batch: &WindowBatch,
-        only_memoryless: bool,
-        logits: &mut Vec<f32>,
-    ) -> Result<(), ScoreError> {
-        let classes = self.classes;
-        let start = logits.len();
-        logits.resize(start + batch.steps() * classes, 0.0);
-        let logits = &mut logits[start..];
-        if !batch.fresh.is_empty() {
-            self.asked.gather(batch);
-        }
-        // Scores and probabilities do not see what is added to all logits of a flow: one voice stays as it is.
-        let one_voice = self.members.len() == 1;
-        for Member { share, detector } in &mut self.members {
-            let memoryless = detector.memoryless();
-            if only_memoryless && !memoryless {
-                continue;
-            }
-            self.scratch.clear();
-            let gathered = memoryless && !batch.fresh.is_empty();
-            detector.logits(if gathered { &self.asked } else { batch }, &mut self.scratch)?;
-            for (at, step) in batch.asked().flatten().enumerate() {
-                let row = if gathered { at } else { step } * classes;
-                let row = &self.scratch[row..row + classes];
-                let total = if one_voice { 0.0 } else { log_sum_exp(row, 1.0) };
-                for (mean, logit) in logits[step * classes..(step + 1) * classes].iter_mut().zip(row) {
-                    *mean += *share * (logit - total);
-                }
-            }
-        }
-        Ok(())
+    /// Scores and probabilities do not see what is added to all logits of a flow: one voice stays as it is.
+    fn one_voice(&self) -> bool {
+        self.members.len() == 1
+    }
+}
+
+/// Adds a voter's share of its log-probabilities to the mean.
+fn add(mean: &mut [f32], share: f32, logits: &[f32], one_voice: bool) {
+    let total = if one_voice { 0.0 } else { log_sum_exp(logits, 1.0) };
+    for (mean, logit) in mean.iter_mut().zip(logits) {
+        *mean += share * (logit - total);
     }
 }
 
@@ -81,7 +58,25 @@ impl Detector for Ensemble {
     }
 
     fn logits(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError> {
-        self.vote(batch, false, logits)
+        let classes = self.classes;
+        let start = logits.len();
+        logits.resize(start + batch.steps() * classes, 0.0);
+        let logits = &mut logits[start..];
+        if !batch.fresh.is_empty() {
+            self.asked.gather(batch);
+        }
+        let one_voice = self.one_voice();
+        for Member { share, detector } in &mut self.members {
+            let gathered = detector.memoryless() && !batch.fresh.is_empty();
+            self.scratch.clear();
+            detector.logits(if gathered { &self.asked } else { batch }, &mut self.scratch)?;
+            for (at, step) in batch.asked().flatten().enumerate() {
+                let row = if gathered { at } else { step } * classes;
+                let mean = &mut logits[step * classes..(step + 1) * classes];
+                add(mean, *share, &self.scratch[row..row + classes], one_voice);
+            }
+        }
+        Ok(())
     }
 
     fn memoryless(&self) -> bool {
@@ -89,9 +84,23 @@ impl Detector for Ensemble {
     }
 
     /// The voters without memory, if there are any.
-    fn glance(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError> {
-        let some = self.members.iter().any(|member| member.detector.memoryless());
-        self.vote(batch, some, logits)
+    fn glance(&mut self, flow: &[f32], inputs: &[usize], logits: &mut Vec<f32>) -> Result<(), ScoreError> {
+        let start = logits.len();
+        logits.resize(start + (2 + 2 * inputs.len()) * self.classes, 0.0);
+        let (one_voice, some) =
+            (self.one_voice(), self.members.iter().any(|member| member.detector.memoryless()));
+        for Member { share, detector } in &mut self.members {
+            if some && !detector.memoryless() {
+                continue;
+            }
+            self.scratch.clear();
+            detector.glance(flow, inputs, &mut self.scratch)?;
+            let means = logits[start..].chunks_exact_mut(self.classes);
+            for (mean, row) in means.zip(self.scratch.chunks_exact(self.classes)) {
+                add(mean, *share, row, one_voice);
+            }
+        }
+        Ok(())
     }
 
     /// That of the first voter that has any.
@@ -229,11 +238,13 @@ mod tests {
 
     #[test]
     fn a_glance_is_the_word_of_those_without_memory() {
-        let batch = WindowBatch { width: 1, lengths: vec![1], inputs: vec![2.0], fresh: Vec::new() };
         let glance = |detectors: Vec<(f32, Box<dyn Detector>)>| {
             let mut logits = Vec::new();
-            Ensemble::new(detectors).unwrap().glance(&batch, &mut logits).unwrap();
-            logits[1] - logits[0]
+            Ensemble::new(detectors).unwrap().glance(&[2.0], &[0], &mut logits).unwrap();
+            let told: Vec<f32> = logits.chunks_exact(2).map(|row| row[1] - row[0]).collect();
+            assert!(told[1].abs() < 1e-6 && told[2].abs() < 1e-6, "ordinary, and without its only input");
+            assert_eq!(told[0].to_bits(), told[3].to_bits());
+            told[0]
         };
         let alone = || Box::new(Alone(vec![0.0, 3.0], Arc::default()));
         assert!((glance(vec![(1.0, line(&[0.0, 1.0])), (1.0, alone())]) - 3.0).abs() < 1e-5);

@@ -90,51 +90,24 @@ impl Explainer<'_> {
         let flow = self.closed.batch.step(self.start + self.step);
         let mut inputs: Vec<usize> = (0..flow.len()).filter(|input| flow[*input].abs() > 0.0).collect();
         if inputs.len() > CANDIDATES {
-            let glanced =
-                self.contributions(&inputs, self.step..self.step + 1, |detector, batch, logits| {
-                    detector.glance(batch, logits)
-                })?;
-            inputs.clear();
-            inputs.extend(glanced.iter().take(CANDIDATES).map(|contribution| contribution.input));
+            let logits = &mut self.scratch.logits;
+            logits.clear();
+            self.detector.glance(flow, &inputs, logits)?;
+            let rows = logits.chunks_exact(self.detector.classes());
+            let scores: Vec<f32> = rows.map(|row| self.calibration.score(row)).collect();
+            inputs = greatest(&inputs, &scores).iter().take(CANDIDATES).map(|each| each.input).collect();
         }
         let steps = self.step.saturating_sub(BEFORE)..self.length.min(self.step + 1 + AFTER);
-        let mut contributions =
-            self.contributions(&inputs, steps, |detector, batch, logits| detector.logits(batch, logits))?;
+        let each = inputs.iter().flat_map(|input| [Variant::Without(*input), Variant::Only(*input)]);
+        let variants: Vec<Variant> = [Variant::AsItWas, Variant::Ordinary].into_iter().chain(each).collect();
+        let mut contributions = greatest(&inputs, &self.scores(&variants, steps)?);
         contributions.retain(|contribution| contribution.log_odds > 0.0);
         contributions.truncate(most);
         Ok(Explanation { contributions, attention: self.attention()? })
     }
 
-    /// What inputs add to the score of the flow in some steps of its window; the greatest first.
-    fn contributions(
-        &mut self,
-        inputs: &[usize],
-        steps: Range<usize>,
-        ask: Ask,
-    ) -> Result<Vec<Contribution>, ScoreError> {
-        let each = inputs.iter().flat_map(|input| [Variant::Without(*input), Variant::Only(*input)]);
-        let variants: Vec<Variant> = [Variant::AsItWas, Variant::Ordinary].into_iter().chain(each).collect();
-        let scores = self.scores(&variants, steps, ask)?;
-        let (full, empty) = (scores[0], scores[1]);
-        let mut contributions: Vec<Contribution> = inputs
-            .iter()
-            .zip(scores[2..].chunks_exact(2))
-            .map(|(input, pair)| Contribution {
-                input: *input,
-                log_odds: (full - pair[0] + pair[1] - empty) / 2.0,
-            })
-            .collect();
-        contributions.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds).then_with(|| a.input.cmp(&b.input)));
-        Ok(contributions)
-    }
-
     /// The scores of the flow in variants of its window, cut to some steps.
-    fn scores(
-        &mut self,
-        variants: &[Variant],
-        steps: Range<usize>,
-        ask: Ask,
-    ) -> Result<Vec<f32>, ScoreError> {
+    fn scores(&mut self, variants: &[Variant], steps: Range<usize>) -> Result<Vec<f32>, ScoreError> {
         let width = self.closed.batch.width;
         let window = (self.start + steps.start) * width..(self.start + steps.end) * width;
         let window = &self.closed.batch.inputs[window];
@@ -158,7 +131,7 @@ impl Explainer<'_> {
             }
         }
         logits.clear();
-        ask(&mut *self.detector, batch, logits)?;
+        self.detector.logits(batch, logits)?;
         let classes = self.detector.classes();
         let rows = logits.chunks_exact(classes).skip(step).step_by(length);
         Ok(rows.map(|row| self.calibration.score(row)).collect())
@@ -180,8 +153,21 @@ impl Explainer<'_> {
     }
 }
 
-/// How the detector is asked.
-type Ask = fn(&mut dyn Detector, &WindowBatch, &mut Vec<f32>) -> Result<(), ScoreError>;
+/// What inputs add to a score, the greatest first, by the scores of the flow as it was, of an ordinary one, and of the two
+/// variants of each input.
+fn greatest(inputs: &[usize], scores: &[f32]) -> Vec<Contribution> {
+    let (full, empty) = (scores[0], scores[1]);
+    let mut contributions: Vec<Contribution> = inputs
+        .iter()
+        .zip(scores[2..].chunks_exact(2))
+        .map(|(input, pair)| Contribution {
+            input: *input,
+            log_odds: (full - pair[0] + pair[1] - empty) / 2.0,
+        })
+        .collect();
+    contributions.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds).then_with(|| a.input.cmp(&b.input)));
+    contributions
+}
 
 /// What is done to a window.
 #[derive(Clone, Copy, Debug)]

@@ -389,6 +389,18 @@ impl Detector for Trees {
         true
     }
 
+    fn glance(&mut self, flow: &[f32], inputs: &[usize], logits: &mut Vec<f32>) -> Result<(), ScoreError> {
+        let TreeArrays { width, classes, .. } = self.arrays;
+        let (Some(bytes), true) = (&self.bytes, flow.len() == width) else {
+            return self.logits(&WindowBatch::glance(flow, inputs), logits);
+        };
+        let start = logits.len();
+        logits.resize(start + (2 + 2 * inputs.len()) * classes, 0.0);
+        bytes.exchange([flow, &vec![0.0; width]], inputs, &mut self.memory.bytes, &mut logits[start..]);
+        self.finish(&mut logits[start..]);
+        Ok(())
+    }
+
     fn logits(&mut self, batch: &WindowBatch, logits: &mut Vec<f32>) -> Result<(), ScoreError> {
         batch.expect_width(self.arrays.width)?;
         let mut memory = std::mem::take(&mut self.memory);
@@ -660,6 +672,13 @@ mod tests {
             let mut trees = Trees::new(arrays.clone()).unwrap();
             let rows = numbers(steps * width, 7);
             let mut logits = Vec::new();
+            let inputs: Vec<usize> = (0..width).step_by(2).collect();
+            let variants = WindowBatch::glance(&rows[..width], &inputs);
+            trees.glance(&rows[..width], &inputs, &mut logits).unwrap();
+            let expected: Vec<f32> =
+                variants.inputs.chunks(width).flat_map(|row| logits_by_definition(&arrays, row)).collect();
+            // Values are sixteenths, whose sums are exact in any order.
+            prop_assert_eq!(&logits, &expected);
             for (steps, walked) in [(steps, false), (1, false), (steps, true)] {
                 if walked {
                     trees.bytes = None;
