@@ -13,12 +13,12 @@
 //!
 //! 1. A glance at the flow alone: both questions for each input that is not ordinary in the flow itself, to the
 //!    voters without memory ([`Detector::glance`]). The [`CANDIDATES`] with the greatest contributions go on.
-//! 2. The same questions about those, to all voters, with the flow's window: the flow, up to [`BEFORE`] flows before it and
-//!    up to [`AFTER`] after it.
+//! 2. The same questions about those, to all voters, with the flow's window: the flow, and up to [`BEFORE`] flows before it.
 //!
 //! So the numbers are contributions to the score that the flow would have in that shorter window. An input that is
 //! ordinary in the flow itself is no reason, nor is one that matters to the network only and is not among the first
-//! in the glance.
+//! in the glance. Measured against all inputs in the whole window, over 278 alerts of three captures: of three reasons as many are the
+//! same, 50 %, as with half as many candidates in windows of eight flows, 47 %, which took twice as many steps of the network.
 
 use std::ops::Range;
 
@@ -71,13 +71,10 @@ pub(crate) struct Scratch {
 }
 
 /// Inputs that get a closer look.
-pub const CANDIDATES: usize = 12;
+pub const CANDIDATES: usize = 24;
 
 /// Flows before the explained one that its window keeps.
-pub const BEFORE: usize = 5;
-
-/// Flows after it.
-pub const AFTER: usize = 2;
+pub const BEFORE: usize = 1;
 
 impl Explainer<'_> {
     /// The `most` inputs that raised the flow's score most; at most [`CANDIDATES`].
@@ -97,7 +94,7 @@ impl Explainer<'_> {
             let scores: Vec<f32> = rows.map(|row| self.calibration.score(row)).collect();
             inputs = greatest(&inputs, &scores).iter().take(CANDIDATES).map(|each| each.input).collect();
         }
-        let steps = self.step.saturating_sub(BEFORE)..self.length.min(self.step + 1 + AFTER);
+        let steps = self.step.saturating_sub(BEFORE)..self.step + 1;
         let each = inputs.iter().flat_map(|input| [Variant::Without(*input), Variant::Only(*input)]);
         let variants: Vec<Variant> = [Variant::AsItWas, Variant::Ordinary].into_iter().chain(each).collect();
         let mut contributions = greatest(&inputs, &self.scores(&variants, steps)?);
@@ -241,8 +238,8 @@ mod tests {
     }
 
     #[test]
-    fn the_window_is_cut_to_the_flows_around() {
-        for (length, step, kept) in [(16, 15, 6), (16, 8, 8), (16, 14, 7), (3, 0, 3), (1, 0, 1)] {
+    fn the_window_is_cut_to_the_flows_just_before() {
+        for (length, step, kept) in [(16, 15, 2), (16, 8, 2), (3, 1, 2), (3, 0, 1), (1, 0, 1)] {
             let mut total = Total::default();
             let explanation = explain(&mut total, 2, &vec![0.5; length * 2], step, 3);
             assert_eq!(total.lengths, [vec![kept; 6]], "few inputs need no glance");
@@ -251,7 +248,7 @@ mod tests {
         }
         let mut total = Total::default();
         explain(&mut total, 30, &[0.5; 30 * 16], 10, 3);
-        assert_eq!(total.lengths, [vec![1; 62], vec![8; 2 + 2 * CANDIDATES]]);
+        assert_eq!(total.lengths, [vec![1; 62], vec![2; 2 + 2 * CANDIDATES]]);
     }
 
     #[test]

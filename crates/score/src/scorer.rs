@@ -421,12 +421,12 @@ mod tests {
         assert_eq!(*ticket, 0);
         let inputs: Vec<usize> = first.contributions.iter().map(|contribution| contribution.input).collect();
         assert_eq!(inputs, [0, 1]);
-        // By hand: a is 3 over the window, b 0.25; score = ln(e^a + e^b).
+        // By hand: nothing came before, and what came after does not count. a is 2, b 0.25; score = ln(e^a + e^b).
         let score = |a: f32, b: f32| (a.exp() + b.exp()).ln();
-        let expected = (score(3.0, 0.25) - score(0.0, 0.25) + score(3.0, 0.0) - score(0.0, 0.0)) / 2.0;
+        let expected = (score(2.0, 0.25) - score(0.0, 0.25) + score(2.0, 0.0) - score(0.0, 0.0)) / 2.0;
         assert!((first.contributions[0].log_odds - expected).abs() < 1e-4, "{first:?}");
         let total: f32 = first.contributions.iter().map(|contribution| contribution.log_odds).sum();
-        assert!((total - (score(3.0, 0.25) - score(0.0, 0.0))).abs() < 1e-4, "two inputs: shares add up");
+        assert!((total - (score(2.0, 0.25) - score(0.0, 0.0))).abs() < 1e-4, "two inputs: shares add up");
         assert_eq!(first.attention, [(0, 0.0), (1, 1.0)]);
         // What lowers the score is no reason, nor is what is ordinary in the flow itself.
         let (ticket, last) = &explanations[3];
