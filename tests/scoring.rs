@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::support::generator::{Shape, sequence};
 use crate::support::model;
 use crate::support::packets::{Packet, pcap};
-use crate::support::program::{column, rows, stderr, tapline_with_input};
+use crate::support::program::{column, rows, stderr, tapline, tapline_with_input};
 
 /// 2023-11-14T22:13:20Z.
 const T0_US: i64 = 1_700_000_000_000_000;
@@ -339,8 +339,28 @@ fn a_model_that_is_not_what_it_says_is_refused() {
         assert_eq!(output.status.code(), Some(65), "{becomes}: {}", stderr(&output));
         assert!(stderr(&output).contains("model"), "{becomes}: {}", stderr(&output));
         assert!(output.stdout.is_empty());
+        // From a file packets are read while the model is loaded: the same is said, and nothing is created.
+        let (file, rows, alerts) = (folder.path("a.pcap"), folder.path("a.csv"), folder.path("a.ndjson"));
+        let model = folder.path("model");
+        let replay =
+            |file: &str| tapline(&["replay", "--model", &model, "-o", &rows, "--alerts", &alerts, file]);
+        fs::write(&file, &capture).unwrap();
+        for file in [file.as_str(), "/nowhere/a.pcap"] {
+            let from_file = replay(file);
+            assert_eq!((from_file.status.code(), stderr(&from_file)), (Some(65), stderr(&output)));
+            assert!(!fs::exists(&rows).unwrap() && !fs::exists(&alerts).unwrap());
+        }
     }
     let folder = Folder::new();
     let output = tapline_with_input(&["replay", "--model", &folder.path("nothing"), "-"], &capture);
     assert_eq!(output.status.code(), Some(66), "{}", stderr(&output));
+}
+
+#[test]
+fn a_file_is_judged_as_a_pipe_is() {
+    let (folder, capture) = (Folder::new(), capture());
+    let (model, file) = (folder.path("model"), folder.path("a.pcap"));
+    fs::write(&file, &capture).unwrap();
+    let output = tapline(&["replay", "--quiet", "--format", "csv", "--model", &model, &file]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), folder.rows(&capture, &[]));
 }

@@ -85,6 +85,9 @@ impl fmt::Display for Failure {
     }
 }
 
+/// It passes through the stages as what ended them.
+impl std::error::Error for Failure {}
+
 #[cfg(test)]
 mod tests {
     use anyhow::anyhow;

@@ -39,6 +39,7 @@ mod pipeline;
 mod place;
 
 mod alerts;
+mod contexts;
 mod decapsulation;
 mod exporter;
 mod flow_worker;

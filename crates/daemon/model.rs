@@ -1,12 +1,18 @@
 //! The model directory that the command line names.
 
+use std::mem;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
+use anyhow::anyhow;
 use tapline_features::inputs::{self, INPUTS};
 use tapline_score::model_dir::MANIFEST_FILE;
 use tapline_score::{Detector, InputSchema, LoadedModel, Manifest, ModelDir, ScoreError};
 
 use crate::exit::{Code, Failure};
+use crate::place::Place;
 
 /// A model, ready to judge.
 pub(crate) struct Model {
@@ -24,6 +30,47 @@ impl Model {
         let (model, detector) =
             read(directory, ModelDir::load_to_judge).map_err(|error| of_score(error, directory))?;
         Ok(Self { manifest: model.manifest, detector: Box::new(detector) })
+    }
+}
+
+/// A model on its way: a thread of its own reads it, while captures are opened and packets are read.
+pub(crate) struct Loading(Place<State>);
+
+enum State {
+    Running(JoinHandle<Result<Model, Failure>>),
+    Loaded(Box<Model>),
+    /// Somebody has it, or knows why nobody can.
+    Taken,
+}
+
+impl Loading {
+    /// Begins to read a model directory.
+    pub(crate) fn start(directory: &Path) -> Result<Arc<Self>, Failure> {
+        let directory = directory.to_owned();
+        let thread = thread::Builder::new().name("model".to_owned()).spawn(move || Model::open(&directory));
+        let thread = thread.map_err(|error| Failure::new(Code::Software, error))?;
+        Ok(Arc::new(Self(Place::new(State::Running(thread)))))
+    }
+
+    /// Waits until the model is there, or it is certain why it will not be.
+    pub(crate) fn wait(&self) -> Result<(), Failure> {
+        let mut state = self.0.lock();
+        *state = match mem::replace(&mut *state, State::Taken) {
+            State::Running(thread) => {
+                State::Loaded(Box::new(thread.join().unwrap_or_else(|panic| resume_unwind(panic))?))
+            }
+            other => other,
+        };
+        Ok(())
+    }
+
+    /// The model, waiting for it.
+    pub(crate) fn take(&self) -> Result<Model, Failure> {
+        self.wait()?;
+        match mem::replace(&mut *self.0.lock(), State::Taken) {
+            State::Loaded(model) => Ok(*model),
+            _ => Err(Failure::new(Code::Software, anyhow!("the model was taken twice"))),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::cli::{ReplayArgs, RowFormat};
 use crate::exit::{Code, Failure};
 
 /// A chosen output, not opened yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Target {
     /// `None` for standard output.
     path: Option<PathBuf>,

@@ -1,7 +1,7 @@
 //! The page that joins the stages: one thread, or a reader, N flow workers and a last stage over rings.
 //!
 //! ```text
-//!  Reader ══packets, ticks══► FlowWorker k ══ended flows, ticks══► merge ──► [Scoring ──►] Exporter
+//!  Reader ══packets, ticks══► FlowWorker k ══ended flows, ticks══► merge ──► [Contexts ══► Scoring ──►] Exporter
 //! ```
 //!
 //! All drivers feed the same stages the same sequence, so they write the same bytes. Between two ticks a worker keeps

@@ -7,6 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) struct Place<T>(Mutex<T>);
 
 impl<T> Place<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

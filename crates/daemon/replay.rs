@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -16,12 +17,13 @@ use tapline_record::{CicVersion, Column, FlowRecord, Tracker};
 use crate::accounting::{Run, Stats};
 use crate::alerts::{AlertSummary, Alerts, AlertsNotWritten};
 use crate::cli::{ReplayArgs, RowFormat};
+use crate::contexts::{self, Beside, Contexts};
 use crate::decapsulation;
 use crate::exit::{Code, Failure};
 use crate::exporter::{Exporter, FlowRows, Rows};
 use crate::flow_worker::Tables;
 use crate::labels::Labeller;
-use crate::model::Model;
+use crate::model::{Loading, Model};
 use crate::output::{self, Target};
 use crate::pipeline::{self, Stage};
 use crate::progress::Progress;
@@ -38,10 +40,12 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     match (args.schema.0, &args.scoring.model) {
         (SchemaId::Tapline1, Some(directory)) => scored(args, rules, directory),
         (_, Some(_)) => Err(Failure::usage("--model goes with --schema tapline-1: models read its features")),
-        (SchemaId::Tapline1, None) => replay(args, rules, TaplineTracker, TAPLINE_1, Ok),
-        (SchemaId::Cic2018, None) => replay(args, rules, cic(CicVersion::V2018), CIC_2018, Ok),
-        (SchemaId::CicHead, None) => replay(args, rules, cic(CicVersion::Head), CIC_HEAD, Ok),
-        (SchemaId::CicGints, None) => replay(args, rules, cic(CicVersion::Gints), CIC_GINTS, Ok),
+        (SchemaId::Tapline1, None) => replay(args, rules, TaplineTracker, TAPLINE_1, Outlet::exporter),
+        (SchemaId::Cic2018, None) => replay(args, rules, cic(CicVersion::V2018), CIC_2018, Outlet::exporter),
+        (SchemaId::CicHead, None) => replay(args, rules, cic(CicVersion::Head), CIC_HEAD, Outlet::exporter),
+        (SchemaId::CicGints, None) => {
+            replay(args, rules, cic(CicVersion::Gints), CIC_GINTS, Outlet::exporter)
+        }
     }
 }
 
@@ -57,24 +61,58 @@ fn scored(args: &ReplayArgs, rules: Rules, directory: &Path) -> Result<(), Failu
             "rows go to standard output already; write alerts to a file, or rows with -o",
         ));
     }
-    let model = Model::open(directory)?;
-    let alerts = Alerts::open(&model.manifest, alerts)?;
-    replay(args, rules, TaplineTracker, TAPLINE_1, |exporter| {
-        let Model { manifest, detector } = model;
+    let loading = Loading::start(directory)?;
+    let outcome = replay(args, rules, TaplineTracker, TAPLINE_1, |opened| {
+        // Who sends packets through a pipe need not wait for them to learn that there is no model.
+        if !args.inputs.iter().all(|input| input.is_file()) {
+            loading.wait()?;
+        }
         let limits = ScoringLimits::default();
-        let judge =
-            Judge::new(manifest, detector, &limits).map_err(|error| Failure::new(Code::Data, error))?;
-        Ok(Scoring::new(judge, limits, timeouts.idle_us, random_seed(), alerts, exporter))
-    })
+        let (loading, alerts) = (Arc::clone(&loading), alerts.map(Path::to_owned));
+        // Nothing is created before the model is known to be good.
+        let make = move || -> Result<Scoring, Failure> {
+            let Model { manifest, detector } = loading.take()?;
+            let alerts = Alerts::open(&manifest, alerts.as_deref())?;
+            let judge =
+                Judge::new(manifest, detector, &limits).map_err(|error| Failure::new(Code::Data, error))?;
+            Ok(Scoring::new(judge, &limits, alerts, opened.exporter()?))
+        };
+        let judging = Beside::start(contexts::REPLAY_BATCHES, move || Ok(make()?))
+            .map_err(|error| Failure::new(Code::Software, error))?;
+        Ok(Contexts::new(&limits, timeouts.idle_us, random_seed(), judging))
+    });
+    // What is wrong with the model is told before what is wrong with anything else.
+    outcome.or_else(|failure| loading.wait().and(Err(failure)))
 }
 
-/// Replay into the stage that `last` makes of the exporter.
+/// What the last stage writes to, not opened yet but for the truth.
+struct Outlet<S: 'static> {
+    schema: SchemaId,
+    columns: &'static [Column<FlowRecord<S>>],
+    tail: &'static [Column<RowTail>],
+    target: Option<(Format, Target)>,
+    labeller: Option<Labeller>,
+}
+
+impl<S: Clone> Outlet<S> {
+    /// Opens the output.
+    fn exporter(self) -> Result<Exporter<S>, Failure> {
+        let Self { schema, columns, tail, target, labeller } = self;
+        let rows = match &target {
+            Some((format, target)) => Rows::Writer(row_writer(schema, *format, columns, tail, target)?),
+            None => Rows::None,
+        };
+        Ok(Exporter::new(rows, labeller))
+    }
+}
+
+/// Replay into the stage that `last` makes of what is written to.
 fn replay<T, L>(
     args: &ReplayArgs,
     rules: Rules,
     tracker: T,
     columns: &'static [Column<FlowRecord<T::State>>],
-    last: impl FnOnce(Exporter<T::State>) -> Result<L, Failure>,
+    last: impl FnOnce(Outlet<T::State>) -> Result<L, Failure>,
 ) -> Result<(), Failure>
 where
     T: Tracker + Copy + Send + Sync,
@@ -90,13 +128,12 @@ where
 
     let format = output::format_of(args);
     let target = format.map(|format| Target::new(args, format));
-    let rows = match (format, &target) {
-        (Some(format), Some(target)) => {
-            let tail = tail_columns(args.scoring.model.is_some(), labeller.is_some());
-            Rows::Writer(row_writer(args.schema.0, format, columns, tail, target)?)
-        }
-        _ => Rows::None,
+    let tail = match format {
+        Some(_) => tail_columns(args.scoring.model.is_some(), labeller.is_some()),
+        None => &[],
     };
+    let outlet =
+        Outlet { schema: args.schema.0, columns, tail, target: format.zip(target.clone()), labeller };
 
     let progress = Progress::new(captures.bytes_total(), args.quiet);
     let decoder = Decoder::new(decode_options(args));
@@ -107,7 +144,7 @@ where
     let intake = Intake::new(filter, duplicates, decoder, rules.key_rules(), SHARD_SEED);
     let mut reader = Reader::new(captures, intake, progress);
     let tables = Tables { rules, flows_max: args.max_flows as usize, seed: random_seed() };
-    let last = last(Exporter::new(rows, labeller))?;
+    let last = last(outlet)?;
     let (tables, mut exported) =
         pipeline::run(&mut reader, tables, tracker, workers, last).map_err(|error| {
             target.iter().for_each(Target::discard);
@@ -282,6 +319,10 @@ pub(crate) fn of_capture(error: CaptureError) -> Failure {
 }
 
 fn of_pipeline(error: anyhow::Error, target: Option<&Target>) -> Failure {
+    let error = match error.downcast::<Failure>() {
+        Ok(failure) => return failure,
+        Err(error) => error,
+    };
     if error.is::<AlertsNotWritten>() {
         return Failure::io(error);
     }

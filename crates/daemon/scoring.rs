@@ -1,22 +1,21 @@
-//! The stage between the flow workers and the exporter when there is a model: flows get verdicts, verdicts make alerts.
+//! The stage before the exporter when there is a model: flows get verdicts, verdicts make alerts.
 //!
-//! In: ended flows in the order of rows, and ticks. Out: the same flows in the same order, each with its verdict, to the
-//! exporter; alerts to their file. A flow first pauses for its context; then its inputs are computed, and it is held until its
+//! In: batches of flows in the order of rows with their inputs, and of ticks ([`contexts`](crate::contexts)). Out: the same flows in the
+//! same order, each with its verdict, to the exporter; alerts to their file. A flow is held until its
 //! window has been judged and everything before it has left. Held flows have a bound: at the bound the window that has waited longest is
 //! closed early. All of it is a function of the sequence of flows and ticks, so rows and alerts do not depend on the number of
 //! workers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::AtomicU8;
 use std::time::{Duration, Instant};
 
 use tapline_features::TaplineState;
 use tapline_features::context::ContextLimits;
-use tapline_features::inputs::{self, INPUTS};
-use tapline_features::lookahead::{Lookahead, PAUSE_US, Ready};
-use tapline_flow::{CLOCK_SET_BACK_US, HashSeed, SortKey};
-use tapline_record::{EndReason, FlowHead, FlowRecord, Names, ShortText, Timestamp};
+use tapline_features::inputs::INPUTS;
+use tapline_features::lookahead::PAUSE_US;
+use tapline_record::{FlowHead, FlowRecord, Names, ShortText};
 use tapline_score::drift::Reading;
 use tapline_score::explain::Contribution;
 use tapline_score::scorer::ScoreCounters;
@@ -28,8 +27,8 @@ use tapline_score::{
 use tracing::info;
 
 use crate::alerts::{Alerts, Reason, Truth, Why};
+use crate::contexts::{Arrival, Batch, Judging, ScoringTick};
 use crate::exporter::{Exported, Exporter};
-use crate::pipeline::Stage;
 use crate::place::Place;
 use crate::row_tail::VerdictCells;
 use crate::scoring_report::{Past, ScoringReport};
@@ -65,9 +64,6 @@ impl Default for ScoringLimits {
     }
 }
 
-/// How long flows that wait when a sensor stops may still get verdicts.
-const LAST_VERDICTS: Duration = Duration::from_millis(1_500);
-
 /// How often those who look at a sensor are told what scoring has come to.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
@@ -78,39 +74,20 @@ const REASONS: usize = Names::CAPACITY;
 const ATTENDED: usize = 3;
 
 pub(crate) struct Scoring {
-    lookahead: Lookahead<()>,
-    /// Flows in the pause.
-    pausing: usize,
     scorer: Scorer,
     /// In a sensor.
     desk: Option<Arc<ScoringDesk>>,
     /// When it was last told what has been done.
     told: Option<Instant>,
-    shedding: Shedding,
     /// Flows that went on without a verdict.
     shed: u64,
     past: Past,
     bench: Bench,
     exporter: Exporter<TaplineState>,
-    idle_us: i64,
-    /// The time of the latest tick, and by how much the time that scoring goes by is ahead of it: that never falls back, whatever
-    /// clocks do, for everything that waits waits by it.
-    ticked_us: i64,
-    ahead_us: i64,
     /// The latest time at which the end of a flow was certain that is past its pause, or the latest tick when none waited.
     decided_us: i64,
-    row: Vec<f32>,
-    limits: ScoringLimits,
-}
-
-/// What is left undone for want of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Shedding {
-    Nothing,
-    /// Flows are not judged, but are context for those that will be.
-    Verdicts,
-    /// Flows pass by.
-    Everything,
+    /// Flows held at most.
+    held_max: usize,
 }
 
 /// How the scoring of a sensor is reached while it runs.
@@ -233,9 +210,7 @@ impl Scoring {
     /// Scoring by a model.
     pub(crate) fn new(
         judge: Judge,
-        limits: ScoringLimits,
-        idle_us: i64,
-        seed: HashSeed,
+        limits: &ScoringLimits,
         alerts: Alerts,
         exporter: Exporter<TaplineState>,
     ) -> Self {
@@ -244,11 +219,8 @@ impl Scoring {
             scorer,
             desk: None,
             told: None,
-            shedding: Shedding::Nothing,
             shed: 0,
             past: Past::default(),
-            lookahead: Lookahead::new(limits.contexts, [seed.0, seed.1], limits.pausing),
-            pausing: 0,
             bench: Bench {
                 held: VecDeque::new(),
                 first_ticket: 0,
@@ -261,12 +233,8 @@ impl Scoring {
                 truth: Truth::default(),
             },
             exporter,
-            idle_us,
-            ticked_us: i64::MIN,
-            ahead_us: 0,
             decided_us: i64::MIN,
-            row: vec![0.0; INPUTS.len()],
-            limits,
+            held_max: limits.held,
         }
     }
 
@@ -276,58 +244,54 @@ impl Scoring {
         self
     }
 
-    /// The time that scoring goes by.
-    fn time_us(&mut self, now: Timestamp) -> i64 {
-        if self.ticked_us.saturating_sub(now.micros) > CLOCK_SET_BACK_US {
-            self.ahead_us = self.ahead_us.saturating_add(self.ticked_us.saturating_sub(now.micros));
-            self.bench.alerts.set_ahead(self.ahead_us);
-        }
-        self.ticked_us = now.micros;
-        now.micros.saturating_add(self.ahead_us)
-    }
-
-    /// Takes in the flows whose pause is over.
-    fn take_ready(&mut self) -> anyhow::Result<()> {
-        while let Some(ready) = self.lookahead.ready() {
-            self.take(ready)?;
-        }
-        Ok(())
-    }
-
-    /// Takes in a flow whose context is known.
-    fn take(&mut self, ready: Ready<()>) -> anyhow::Result<()> {
-        let Ready { flow, context, decided_us, .. } = ready;
-        self.pausing -= 1;
+    /// Takes in a flow whose context is known; `None` for its inputs if it was shed.
+    fn arrive(
+        &mut self,
+        flow: FlowRecord<TaplineState>,
+        decided_us: i64,
+        row: Option<&[f32]>,
+    ) -> anyhow::Result<()> {
         self.decided_us = decided_us.max(self.decided_us);
-        while self.bench.held.len() >= self.limits.held {
+        while self.bench.held.len() >= self.held_max {
             let Self { scorer, bench, .. } = self;
             scorer.close_early(&mut |verdict, explainer| bench.judge(verdict, explainer))?;
             self.release()?;
         }
-        if self.shedding > Shedding::Nothing {
+        let Self { scorer, bench, decided_us, .. } = self;
+        let decided_us = *decided_us;
+        let Some(row) = row else {
             self.shed += 1;
-            let decided_us = self.decided_us;
-            self.bench.held.push_back(Held {
-                flow,
-                decided_us,
-                row: u32::MAX,
-                class: 0,
-                state: HeldState::Shed,
-            });
+            bench.held.push_back(Held { flow, decided_us, row: u32::MAX, class: 0, state: HeldState::Shed });
             return self.release();
-        }
-        inputs::fill(&flow, &context, &mut self.row);
-        let Self { scorer, bench, .. } = self;
+        };
         let host = u128::from_be_bytes(flow.head.initiator().addr);
         let ticket = bench.first_ticket + bench.held.len() as u64;
-        let row = bench.rows.add(&self.row);
-        let decided_us = self.decided_us;
-        bench.held.push_back(Held { flow, decided_us, row, class: 0, state: HeldState::Waiting });
-        let now_us = self.decided_us.saturating_add(PAUSE_US);
-        scorer.push(host, now_us, &self.row, ticket, &mut |verdict, explainer| {
-            bench.judge(verdict, explainer)
-        })?;
+        let place = bench.rows.add(row);
+        bench.held.push_back(Held { flow, decided_us, row: place, class: 0, state: HeldState::Waiting });
+        let now_us = decided_us.saturating_add(PAUSE_US);
+        scorer.push(host, now_us, row, ticket, &mut |verdict, explainer| bench.judge(verdict, explainer))?;
         self.release()
+    }
+
+    fn tick(&mut self, tick: &ScoringTick) -> anyhow::Result<()> {
+        let ScoringTick { now_us, ahead_us, pausing, .. } = *tick;
+        self.bench.alerts.set_ahead(ahead_us);
+        let Self { scorer, bench, .. } = self;
+        scorer.tick(now_us, &mut |verdict, explainer| bench.judge(verdict, explainer))?;
+        self.release()?;
+        let Bench { held, incidents, alerts, .. } = &mut self.bench;
+        if held.is_empty() && pausing == 0 {
+            self.decided_us = self.decided_us.max(now_us);
+        }
+        // No flow that is still to be judged was decided before the first that is held.
+        let horizon_us = held.front().map_or(self.decided_us, |first| first.decided_us);
+        incidents.expire(horizon_us, &mut |incident| alerts.tell(Event::Ended, incident, horizon_us));
+        alerts.check()?;
+        if let Some(desk) = self.desk.clone() {
+            self.visit(&desk, tick)?;
+        }
+        self.exporter.tick();
+        Ok(())
     }
 
     /// Hands on the flows that have been judged, up to the first that has not.
@@ -385,7 +349,7 @@ impl Scoring {
     }
 
     /// Takes what is on the desk, and leaves there what has been done.
-    fn visit(&mut self, desk: &ScoringDesk) -> anyhow::Result<()> {
+    fn visit(&mut self, desk: &ScoringDesk, tick: &ScoringTick) -> anyhow::Result<()> {
         let next = desk.next.lock().take();
         if let Some(judge) = next {
             let began = Instant::now();
@@ -408,8 +372,8 @@ impl Scoring {
             model: self.bench.model.as_str().to_owned(),
             verdicts,
             shed: self.shed,
-            shedding: self.shedding > Shedding::Nothing,
-            held: self.bench.held.len() + self.pausing,
+            shedding: tick.shedding,
+            held: self.bench.held.len() + tick.pausing,
             incidents: self.past.incidents + counters.opened,
             alerts: self.past.alerts + counters.alerts,
             windows: self.past.windows + self.scorer.window_counters().windows,
@@ -426,70 +390,29 @@ fn add_verdicts(sums: &mut BTreeMap<String, u64>, classes: &[ShortText], scores:
     }
 }
 
-impl Stage<TaplineState> for Scoring {
-    const NEEDS_A_THREAD: bool = true;
-
-    fn pressed(&mut self, filled_percent: u8) {
+impl Judging for Scoring {
+    fn take(&mut self, batch: &mut Batch) -> anyhow::Result<()> {
         self.exporter.moved();
-        let Some(desk) = &self.desk else { return };
-        let limit = desk.shed_percent.load(Ordering::Relaxed);
-        // Back not at once, lest it go to and fro with every batch.
-        self.shedding = match self.shedding {
-            _ if filled_percent >= limit.saturating_add(100) / 2 => Shedding::Everything,
-            _ if filled_percent <= limit / 4 => Shedding::Nothing,
-            Shedding::Nothing if filled_percent >= limit => Shedding::Verdicts,
-            Shedding::Everything if filled_percent < limit => Shedding::Verdicts,
-            shedding => shedding,
-        };
-    }
-
-    fn flow(&mut self, order: SortKey, flow: &FlowRecord<TaplineState>) -> anyhow::Result<()> {
-        if flow.head.end_reason == EndReason::Partial {
-            // Models know whole flows, and the context counts each once.
-            self.exporter.write(flow, None)?;
-            return Ok(());
+        let Batch { arrivals, rows } = batch;
+        let mut each_row = rows.chunks_exact(INPUTS.len());
+        for arrival in arrivals.drain(..) {
+            match arrival {
+                Arrival::PassesBy { flow, shed } => {
+                    self.shed += u64::from(shed);
+                    self.exporter.write(&flow, None)?;
+                }
+                Arrival::Ready { flow, decided_us, judged } => {
+                    let row = if judged { each_row.next() } else { None };
+                    self.arrive(flow, decided_us, row)?;
+                }
+                Arrival::Tick(tick) => self.tick(&tick)?,
+            }
         }
-        if self.shedding == Shedding::Everything {
-            self.shed += 1;
-            self.exporter.write(flow, None)?;
-            return Ok(());
-        }
-        self.lookahead.push(flow.clone(), order.decided_us(self.idle_us), ());
-        self.pausing += 1;
-        self.take_ready()
-    }
-
-    fn tick(&mut self, now: Timestamp) -> anyhow::Result<()> {
-        let now_us = self.time_us(now);
-        self.lookahead.tick(now_us);
-        self.take_ready()?;
-        let Self { scorer, bench, .. } = self;
-        scorer.tick(now_us, &mut |verdict, explainer| bench.judge(verdict, explainer))?;
-        self.release()?;
-        let Bench { held, incidents, alerts, .. } = &mut self.bench;
-        if held.is_empty() && self.pausing == 0 {
-            self.decided_us = self.decided_us.max(now_us);
-        }
-        // No flow that is still to be judged was decided before the first that is held.
-        let horizon_us = held.front().map_or(self.decided_us, |first| first.decided_us);
-        incidents.expire(horizon_us, &mut |incident| alerts.tell(Event::Ended, incident, horizon_us));
-        alerts.check()?;
-        if let Some(desk) = self.desk.clone() {
-            self.visit(&desk)?;
-        }
-        self.exporter.tick();
+        rows.clear();
         Ok(())
     }
 
     fn close(mut self) -> anyhow::Result<Exported> {
-        let began = Instant::now();
-        while let Some(ready) = self.lookahead.pop() {
-            // Who stops a sensor waits for it.
-            if self.desk.is_some() && began.elapsed() >= LAST_VERDICTS {
-                self.shedding = Shedding::Verdicts;
-            }
-            self.take(ready)?;
-        }
         self.judge_all()?;
         let Bench { held, incidents, alerts, classes, model, truth, .. } = self.bench;
         assert!(held.is_empty(), "every flow is judged");
@@ -501,8 +424,9 @@ impl Stage<TaplineState> for Scoring {
             windows: *self.scorer.window_counters(),
             incidents: *incidents.counters(),
             drift: self.scorer.drift(),
-            hurried: self.lookahead.hurried(),
-            contexts_evicted: self.lookahead.contexts_evicted(),
+            // Where contexts are gathered these are known.
+            hurried: 0,
+            contexts_evicted: 0,
             shed: self.shed,
             past: self.past,
             alerts: alerts.finish(&truth)?,
@@ -613,15 +537,19 @@ fn short(text: &str) -> ShortText {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::atomic::Ordering;
 
     use tapline_features::TaplineTracker;
-    use tapline_flow::{FlowTable, Rules, Timeouts};
-    use tapline_record::{PacketRecord, TunnelKind, protocol, tcp_flag};
+    use tapline_features::inputs;
+    use tapline_flow::{FlowTable, HashSeed, Rules, SortKey, Timeouts};
+    use tapline_record::{PacketRecord, Timestamp, TunnelKind, protocol, tcp_flag};
     use tapline_score::WindowBatch;
     use tapline_score::manifest::{Calibration, InputColumn, Inputs, Thresholds, Weights, Window};
 
     use super::*;
+    use crate::contexts::{Contexts, Shedding};
     use crate::exporter::Rows;
+    use crate::pipeline::Stage;
     use crate::scoring_report::ScoringStats;
 
     /// Every flow is a scan, and surely so.
@@ -732,10 +660,11 @@ mod tests {
         let seed = HashSeed(3, 4);
         let limits = ScoringLimits { held: held_max, ..ScoringLimits::default() };
         let judge = Judge::new(manifest, Box::new(Alarmist), &limits).unwrap();
-        let mut scoring = Scoring::new(judge, limits, 120_000_000, seed, alerts, exporter);
+        let scoring = Scoring::new(judge, &limits, alerts, exporter);
+        let mut scoring = Contexts::new(&limits, 120_000_000, seed, scoring);
         for (order, flow) in flows {
             scoring.flow(*order, flow).unwrap();
-            assert!(scoring.bench.held.len() <= held_max);
+            assert!(scoring.judging.bench.held.len() <= held_max);
         }
         scoring.close().unwrap()
     }
@@ -772,7 +701,8 @@ mod tests {
             ScoringLimits { batching: Batching { steps: 512, wait_us: 500_000 }, ..ScoringLimits::default() };
         let judge = Judge::new(manifest, Box::new(Alarmist), &limits).unwrap();
         let exporter = Exporter::new(Rows::None, None);
-        let mut scoring = Scoring::new(judge, limits, 0, HashSeed(3, 4), alerts, exporter);
+        let scoring = Scoring::new(judge, &limits, alerts, exporter);
+        let mut scoring = Contexts::new(&limits, 0, HashSeed(3, 4), scoring);
         let second = |second: i64| Timestamp::from_micros(second * 1_000_000);
         scoring.tick(second(1_000_000)).unwrap();
         scoring.tick(second(1_000)).unwrap();
@@ -782,17 +712,19 @@ mod tests {
         for after_s in 1_001..1_015 {
             scoring.tick(second(after_s)).unwrap();
         }
-        assert_eq!((scoring.pausing, scoring.bench.held.len()), (0, 0), "all are judged");
+        scoring.flush().unwrap();
+        assert_eq!((scoring.pausing, scoring.judging.bench.held.len()), (0, 0), "all are judged");
     }
 
     /// A sensor's scoring of all flows, each at once.
-    fn at_a_desk(desk: &Arc<ScoringDesk>) -> Scoring {
+    fn at_a_desk(desk: &Arc<ScoringDesk>) -> Contexts<Scoring> {
         let limits = ScoringLimits::default();
         let manifest = manifest(Window { deadline_us: 0, ..window(1) });
         let alerts = Alerts::open(&manifest, None).unwrap();
         let judge = Judge::new(manifest, Box::new(Alarmist), &limits).unwrap();
         let exporter = Exporter::new(Rows::None, None);
-        Scoring::new(judge, limits, 0, HashSeed(3, 4), alerts, exporter).at(Arc::clone(desk))
+        let scoring = Scoring::new(judge, &limits, alerts, exporter).at(Arc::clone(desk));
+        Contexts::new(&limits, 0, HashSeed(3, 4), scoring).at(Arc::clone(desk))
     }
 
     #[test]
@@ -856,7 +788,8 @@ mod tests {
         let exporter = Exporter::new(Rows::None, None);
         let limits = ScoringLimits::default();
         let judge = Judge::new(manifest, Box::new(Alarmist), &limits).unwrap();
-        let mut scoring = Scoring::new(judge, limits, 0, HashSeed(3, 4), alerts, exporter);
+        let scoring = Scoring::new(judge, &limits, alerts, exporter);
+        let mut scoring = Contexts::new(&limits, 0, HashSeed(3, 4), scoring);
         for (order, flow) in flows(500, 7, 500) {
             scoring.flow(order, &flow).unwrap();
         }
@@ -877,7 +810,8 @@ mod tests {
         let exporter = Exporter::new(Rows::None, None);
         let limits = ScoringLimits::default();
         let judge = Judge::new(manifest, Box::new(Alarmist), &limits).unwrap();
-        let mut scoring = Scoring::new(judge, limits, 0, HashSeed(3, 4), alerts, exporter);
+        let scoring = Scoring::new(judge, &limits, alerts, exporter);
+        let mut scoring = Contexts::new(&limits, 0, HashSeed(3, 4), scoring);
         for (order, flow) in flows(500, 8, 1) {
             scoring.flow(order, &flow).unwrap();
         }

@@ -1,7 +1,7 @@
 //! `tapline run`: interfaces to rows, verdicts and alerts, for as long as nobody says stop.
 //!
 //! ```text
-//!  eth0 ─► WireReader ══packets, ticks══► WireWorker ══ended flows══► merge ─► [Scoring] ─► Exporter ══rows══► Sinks ─► files, EVE
+//!  eth0 ─► WireReader ══packets, ticks══► WireWorker ══ended flows══► merge ─► [Contexts ══► Scoring] ─► Exporter ══rows══► Sinks ─► files, EVE
 //!  eth1 ─► WireReader ══  (drop newest)   (emergency)                          (sheds                (drop     └─alerts─► syslog,
 //!                                                                               verdicts)             rows)              webhook
 //!  main: Watch ── signals, reload, watchdog, snapshot ◄── Board ◄── counters of all of them ── control server
@@ -47,6 +47,7 @@ use tracing::{info, warn};
 
 use crate::accounting::{Run, Stats};
 use crate::alerts::Alerts;
+use crate::contexts::{self, Beside, Contexts};
 use crate::decapsulation;
 use crate::exit::{Code, Failure};
 use crate::exporter::{Exported, Exporter, Rows};
@@ -366,9 +367,11 @@ impl Threads {
                 let meter = meter("alerts").unwrap_or_default();
                 let post = PostBox::new(post, meter, Arc::clone(&board.stopping));
                 let alerts = Alerts::post(judge.manifest(), Box::new(post));
-                let scoring =
-                    Scoring::new(judge, budget.scoring, timeouts.idle_us, random_seed(), alerts, exporter);
-                spawn_last(scoring.at(Arc::clone(desk)), streams)?
+                let limits = &budget.scoring;
+                let scoring = Scoring::new(judge, limits, alerts, exporter).at(Arc::clone(desk));
+                let judging = Beside::start(contexts::SENSOR_BATCHES, move || Ok(scoring))?;
+                let contexts = Contexts::new(limits, timeouts.idle_us, random_seed(), judging);
+                spawn_last(contexts.at(Arc::clone(desk)), streams)?
             }
             _ => spawn_last(exporter, streams)?,
         };
