@@ -100,6 +100,8 @@ pub(crate) fn room_for_keys(packing: &Packing, width: usize) -> usize {
 /// one window.
 pub(crate) struct Attend<'a, const KEEP: bool> {
     pub(crate) packing: &'a Packing,
+    /// By window, how many of its first steps pay no attention to any; none do where nothing is said.
+    pub(crate) silent: &'a [usize],
     pub(crate) heads: usize,
     /// Of queries, keys, values and what is gathered.
     pub(crate) width: usize,
@@ -109,7 +111,7 @@ pub(crate) struct Attend<'a, const KEEP: bool> {
     pub(crate) keys: &'a [f32],
     /// `[rows, width]`
     pub(crate) values: &'a [f32],
-    /// `[rows, width]`, filled in for the rows of such windows.
+    /// `[rows, width]`, filled in for the rows of such windows that are not silent.
     pub(crate) gathered: &'a mut [f32],
     /// See [`room_for_keys`].
     pub(crate) turned: &'a mut [f32],
@@ -120,14 +122,14 @@ pub(crate) struct Attend<'a, const KEEP: bool> {
 impl<const KEEP: bool> Kernel for Attend<'_, KEEP> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let Self { packing, heads, width, queries, keys, values, gathered, turned, shares } = self;
+        let Self { packing, silent, heads, width, queries, keys, values, gathered, turned, shares } = self;
         let of_head = width / heads;
         let scale = 1.0 / (of_head as f32).sqrt();
         let mut first = 0;
-        for (rank, _, length) in packing.together() {
+        for (rank, window, length) in packing.together() {
             let stride = padded(length);
             turn(packing, rank, length, keys, width, turned);
-            for t in 0..length {
+            for t in silent.get(window).copied().unwrap_or(0)..length {
                 let row = packing.row(rank, t) * width;
                 for head in 0..heads {
                     let columns = head * of_head..(head + 1) * of_head;
@@ -253,6 +255,7 @@ impl CustomOp3 for Attention {
         let mut shares = vec![0.0; room_for_shares(packing, *heads, true)];
         dispatch(Attend::<true> {
             packing,
+            silent: &[],
             heads: *heads,
             width: *width,
             queries: values(query, query_layout)?,

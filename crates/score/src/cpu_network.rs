@@ -6,7 +6,8 @@
 //!   padding. Most windows are short.
 //! * The first step of a window has a zero state: no recurrent product, and no forget gate, a quarter of its products.
 //! * Input products are made for a few hundred rows at a time, and used while they are in the cache.
-//! * A window of one step attends to itself: no queries, no keys.
+//! * A window of one step attends to itself: no queries, no keys. Steps that nobody asks about are keys and values for the others,
+//!   and nothing more is made of them.
 //! * Weights lie as the products read them; activations are polynomials in vector registers (`kernel.rs`).
 
 use candle_core::{DType, Tensor};
@@ -85,7 +86,8 @@ impl CpuNetwork {
             )));
         }
         let mut memory = std::mem::take(&mut self.memory);
-        let squares = memory.places(&batch.lengths);
+        let all = wanted.errors.is_some() || wanted.attention.is_some();
+        let squares = memory.places(batch, all);
         let mut results = Results {
             logits: wanted.logits.map(|out| appended(out, steps * self.classes)),
             errors: wanted.errors.map(|out| appended(out, steps)),
@@ -105,7 +107,7 @@ impl CpuNetwork {
 
     /// One group of windows, from inputs to results.
     fn group(&self, batch: &WindowBatch, memory: &mut Memory, results: &mut Results<'_>) {
-        let Memory { packing, first_step, first_square, x, y, work, .. } = memory;
+        let Memory { packing, first_step, first_square, silent, asked, x, y, work, .. } = memory;
         let rows = packing.rows();
         let inputs = sized(x, rows * self.width);
         for (row, step) in rows_and_steps(packing, first_step) {
@@ -117,19 +119,24 @@ impl CpuNetwork {
             width = layer.outputs();
             std::mem::swap(x, y);
         }
-        let (x, y) = (&x[..rows * width], sized(y, rows * width));
+        asked.clear();
+        for (rank, (window, length)) in packing.ranks().enumerate() {
+            let steps = silent[window]..length;
+            asked.extend(steps.map(|t| (packing.row(rank, t), first_step[window] + t)));
+        }
+        let (x, y) = (&x[..rows * width], sized(y, asked.len() * width));
         let squares = results.attention.as_deref_mut().map(|shares| Squares { shares, first: first_square });
-        self.attention.forward(packing, x, y, squares, work);
+        self.attention.forward(packing, &Asked { silent, rows: asked }, x, y, squares, work);
         if let Some(logits) = &mut results.logits {
-            let packed = two_layers(&self.head, y, work);
-            for (row, step) in rows_and_steps(packing, first_step) {
-                row_mut(logits, step, self.classes).copy_from_slice(row_of(packed, row, self.classes));
+            let rows = two_layers(&self.head, y, work).chunks_exact(self.classes);
+            for (row, (_, step)) in rows.zip(&*asked) {
+                row_mut(logits, *step, self.classes).copy_from_slice(row);
             }
         }
         if let Some(errors) = &mut results.errors {
-            let packed = two_layers(&self.reconstruct, y, work);
-            for (row, step) in rows_and_steps(packing, first_step) {
-                let pairs = row_of(packed, row, self.width).iter().zip(batch.step(step));
+            let rows = two_layers(&self.reconstruct, y, work).chunks_exact(self.width);
+            for (row, &(_, step)) in rows.zip(&*asked) {
+                let pairs = row.iter().zip(batch.step(step));
                 errors[step] = pairs.map(|(a, b)| (a - b) * (a - b)).sum::<f32>() / self.width as f32;
             }
         }
@@ -176,6 +183,10 @@ struct Memory {
     first_step: Vec<usize>,
     /// Where the attention of each window begins.
     first_square: Vec<usize>,
+    /// How many of the first steps of each window nobody asks about.
+    silent: Vec<usize>,
+    /// The others of a group, by packed row and by step of the batch: window after window, longest first.
+    asked: Vec<(usize, usize)>,
     /// Packed rows between layers.
     x: Vec<f32>,
     y: Vec<f32>,
@@ -194,13 +205,24 @@ struct Work {
     /// Keys of one window.
     turned: Vec<f32>,
     shares: Vec<f32>,
+    /// Rows that are asked about.
+    chosen: Vec<f32>,
+    results_of_chosen: Vec<f32>,
     hidden: Vec<f32>,
     results: Vec<f32>,
 }
 
 impl Memory {
-    /// Lays down where windows begin; gives the size of all their squares.
-    fn places(&mut self, lengths: &[usize]) -> usize {
+    /// Lays down where windows begin, and where in them what is asked about; gives the size of all their squares.
+    fn places(&mut self, batch: &WindowBatch, all: bool) -> usize {
+        let lengths = &batch.lengths;
+        self.silent.clear();
+        self.silent.resize(lengths.len(), 0);
+        if !all {
+            for ((silent, length), fresh) in self.silent.iter_mut().zip(lengths).zip(&batch.fresh) {
+                *silent = length.saturating_sub(*fresh);
+            }
+        }
         self.order.arrange(lengths.iter().copied().enumerate());
         self.first_step.clear();
         self.first_square.clear();
@@ -346,6 +368,14 @@ struct PackedAttention {
     norm: PackedNorm,
 }
 
+/// What is asked about.
+struct Asked<'a> {
+    /// By window, how many of its first steps are not.
+    silent: &'a [usize],
+    /// The others, by packed row and by step of the batch.
+    rows: &'a [(usize, usize)],
+}
+
 /// Where the shares of attention go: a square for every window.
 struct Squares<'a> {
     shares: &'a mut [f32],
@@ -394,13 +424,15 @@ impl PackedAttention {
     fn forward(
         &self,
         packing: &Packing,
+        asked: &Asked<'_>,
         x: &[f32],
         y: &mut [f32],
         squares: Option<Squares<'_>>,
         work: &mut Work,
     ) {
-        let Work { queries, keys, values, gathered, turned, shares, .. } = work;
-        let (rows, width) = (packing.rows(), self.value.outputs);
+        let Work { queries, keys, values, gathered, turned, shares, chosen, results_of_chosen, .. } = work;
+        let Asked { silent, rows: asked } = *asked;
+        let (rows, width, wide) = (packing.rows(), self.value.outputs, self.value.inputs);
         let gathered = sized(gathered, rows * width);
         // A step that is alone in its window gathers its own value.
         self.value.forward(x, gathered, false);
@@ -410,10 +442,16 @@ impl PackedAttention {
             values.copy_from_slice(gathered);
             let (queries, keys) = (sized(queries, rows * width), sized(keys, rows * width));
             for rows in [0..packing.active(1), packing.start(1)..rows] {
-                let x = &x[rows.start * self.query.inputs..rows.end * self.query.inputs];
-                let rows = rows.start * width..rows.end * width;
-                self.query.forward(x, &mut queries[rows.clone()], false);
-                self.key.forward(x, &mut keys[rows], false);
+                let x = &x[rows.start * wide..rows.end * wide];
+                self.key.forward(x, &mut keys[rows.start * width..rows.end * width], false);
+            }
+            // Longer windows come first.
+            let alone = packing.active(1)..packing.active(0);
+            let asked = &asked[..asked.iter().take_while(|(row, _)| !alone.contains(row)).count()];
+            let made = sized(results_of_chosen, asked.len() * width);
+            self.query.forward(choose(asked, x, wide, chosen), made, false);
+            for ((row, _), made) in asked.iter().zip(made.chunks_exact(width)) {
+                row_mut(queries, *row, width).copy_from_slice(made);
             }
             let heads = self.heads;
             let turned = sized(turned, room_for_keys(packing, width));
@@ -421,6 +459,7 @@ impl PackedAttention {
             if squares.is_some() {
                 dispatch(Attend::<true> {
                     packing,
+                    silent,
                     heads,
                     width,
                     queries,
@@ -433,6 +472,7 @@ impl PackedAttention {
             } else {
                 dispatch(Attend::<false> {
                     packing,
+                    silent,
                     heads,
                     width,
                     queries,
@@ -447,8 +487,10 @@ impl PackedAttention {
         if let Some(squares) = squares {
             squares.fill(packing, self.heads, shares);
         }
-        self.output.forward(gathered, y, false);
-        add(y, x);
+        self.output.forward(choose(asked, gathered, width, chosen), y, false);
+        for ((row, _), y) in asked.iter().zip(y.chunks_exact_mut(wide)) {
+            add(y, row_of(x, *row, wide));
+        }
         self.norm.forward(y);
     }
 }
@@ -496,6 +538,15 @@ fn two_layers<'a>([inner, outer]: &[PackedLinear; 2], x: &[f32], work: &'a mut W
     let results = sized(&mut work.results, rows * outer.outputs);
     outer.forward(hidden, results, false);
     results
+}
+
+/// The rows that are asked about, one behind the other.
+fn choose<'a>(asked: &[(usize, usize)], rows: &[f32], width: usize, chosen: &'a mut Vec<f32>) -> &'a [f32] {
+    let chosen = sized(chosen, asked.len() * width);
+    for ((row, _), chosen) in asked.iter().zip(chosen.chunks_exact_mut(width)) {
+        chosen.copy_from_slice(row_of(rows, *row, width));
+    }
+    chosen
 }
 
 fn add(y: &mut [f32], x: &[f32]) {

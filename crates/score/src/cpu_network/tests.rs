@@ -99,6 +99,27 @@ fn results_are_those_of_the_network_in_candle() {
 }
 
 #[test]
+fn what_is_asked_about_is_as_if_all_were() {
+    let (_, mut ours) = networks(&[5, 8], 7, "layer");
+    for (lengths, fresh) in [
+        (&[3, 1, 4, 1, 5, 9, 2, 6][..], &[1, 1, 4, 1, 2, 8, 1, 3][..]),
+        (&[1, 1], &[1, 1]),
+        (&[16; 20], &[8; 20]),
+    ] {
+        let mut batch = batch(lengths, 7);
+        let (mut all, mut some) = (Vec::new(), Vec::new());
+        ours.logits(&batch, &mut all).unwrap();
+        batch.fresh = fresh.to_vec();
+        ours.logits(&batch, &mut some).unwrap();
+        assert_eq!(some.len(), all.len());
+        for step in batch.asked().flatten() {
+            let row = step * CLASSES..(step + 1) * CLASSES;
+            assert!(largest_difference(&some[row.clone()], &all[row]) < 1e-6, "{lengths:?} {step}");
+        }
+    }
+}
+
+#[test]
 fn windows_are_taken_in_bounded_groups() {
     let groups = |lengths: &[usize]| {
         let order = Packing::new(lengths);
