@@ -21,8 +21,8 @@ const ENDED_BYTES: u64 = 10 * MIB;
 /// A live flow: its entry, its share of the index while that grows, and its place among the free ones.
 const FLOW_BYTES: u64 = 720;
 
-/// A model: weights, and what it computes with.
-const MODEL_BYTES: u64 = 24 * MIB;
+/// A model: weights, what it computes with, and flows on their way to it.
+const MODEL_BYTES: u64 = 27 * MIB;
 
 /// What a replay's [`ScoringLimits`] take.
 const SCORING_BYTES: u64 = 470 * MIB;
