@@ -139,7 +139,8 @@ struct Table {
 }
 
 /// The columns that are read: to read all takes long.
-const READ: [&str; 14] = [
+const READ: [&str; 15] = [
+    "one_way",
     "fwd_pkts",
     "bwd_pkts",
     "dst_port",
@@ -234,9 +235,9 @@ fn a_run_becomes_a_table_in_the_order_in_which_flows_ended() {
     let inputs: Vec<String> =
         inputs.lines().skip(2).map(|line| format!("x_{}", line.split(' ').next().unwrap())).collect();
     let of_schema = listed.lines().count() - 2;
-    assert_eq!(names[of_schema + 12..], inputs);
+    assert_eq!(names[of_schema + 13..], inputs);
     assert_eq!(
-        names[of_schema..of_schema + 12],
+        names[of_schema..of_schema + 13],
         [
             "label_class",
             "label_hostile",
@@ -249,6 +250,7 @@ fn a_run_becomes_a_table_in_the_order_in_which_flows_ended() {
             "source",
             "split",
             "capture",
+            "one_way",
             "decided_us"
         ]
     );
@@ -348,6 +350,9 @@ fn training_runs_are_repeated_as_a_one_way_tap_sees_them() {
             .map(|(_, packets)| packets)
             .collect::<Vec<_>>()
     };
+    for (run, one_way) in table.texts("run").into_iter().zip(table.longs("one_way")) {
+        assert_eq!(run.ends_with(", one way"), one_way == 1);
+    }
     assert_eq!(of_run("r1"), [(2, 2); 40]);
     assert_eq!(of_run("r1, one way"), [(2, 0); 40]);
     assert_eq!(of_run("r2"), [(2, 2); 40]);

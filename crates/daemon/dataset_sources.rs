@@ -92,6 +92,7 @@ pub(crate) fn read_run(folder: &Path, number: u32, view: View, names: &mut Names
         split,
         capture: names.get(&capture)?,
         number,
+        one_way: view == View::OneWay,
     };
     let mut flows = Vec::new();
     let mut unlabelled = 0;
@@ -162,6 +163,7 @@ impl Corpus {
             split: file.split,
             capture,
             number,
+            one_way: view == View::OneWay,
         };
         let mut batch =
             Batch { origin, flows: Vec::new(), dropped: Vec::new(), warnings: Vec::new(), captures: 1 };

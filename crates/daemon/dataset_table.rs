@@ -43,6 +43,8 @@ pub(crate) struct Origin {
     pub(crate) capture: &'static str,
     /// Number of the capture within the table.
     pub(crate) number: u32,
+    /// Whether it is as a tap would see it that gets one direction.
+    pub(crate) one_way: bool,
 }
 
 /// The cells behind the features.
@@ -84,6 +86,11 @@ const TAIL: &[Column<Tail>] = &[
     }),
     text("split", "train, validate, test, or none", |tail| Cell::Name(tail.origin.split.name())),
     text("capture", "The capture file", |tail| Cell::Name(tail.origin.capture)),
+    flag(
+        "one_way",
+        "1 if it is as a tap would see it that gets one direction of each conversation",
+        |tail| Cell::Int(i64::from(tail.origin.one_way)),
+    ),
     Column {
         name: "decided_us",
         kind: Kind::Int,

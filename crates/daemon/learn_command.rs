@@ -81,6 +81,7 @@ fn write_table(args: &LearnArgs, path: &Path) -> Result<(), Failure> {
         split: Split::None,
         capture: names.get(&args.captures[0].display().to_string())?,
         number: 0,
+        one_way: false,
     };
     let unlabelled =
         Marks { class: Class::Benign, behaviour: UNLABELLED, tool: "", technique: "", conflict: false };

@@ -126,8 +126,10 @@ impl Prepared {
             return Err(TrainError::Data { reason });
         }
         let (schema, schema_hash) = schema(table);
-        let columns =
-            scaling::fit(table, &train_rows, &places, config.selection.scaling, config.selection.clip);
+        // What is usual, for reasons and for drift, is what whole conversations are like.
+        let whole: Vec<u32> = train_rows.iter().copied().filter(|row| !table.is_one_way(*row)).collect();
+        let usual = if whole.is_empty() { &train_rows } else { &whole };
+        let columns = scaling::fit(table, usual, &places, config.selection.scaling, config.selection.clip);
         let inputs = Inputs { schema, schema_hash, columns };
         let cells =
             scaling::scale(table, &inputs).map_err(|error| TrainError::Data { reason: error.to_string() })?;

@@ -149,6 +149,7 @@ pub struct Table {
     pub run: Names,
     /// What the row is for.
     pub split: Vec<Split>,
+    one_way: Vec<bool>,
     /// Address of the initiator: with the run, whose window the flow belongs to.
     pub host: Names,
     /// Address of the responder.
@@ -195,6 +196,12 @@ impl Table {
     #[must_use]
     pub fn width(&self) -> usize {
         self.inputs.len()
+    }
+
+    /// Whether a flow is as a tap would see it that gets one direction of each conversation.
+    #[must_use]
+    pub fn is_one_way(&self, row: u32) -> bool {
+        self.one_way.get(row as usize).is_some_and(|one_way| *one_way)
     }
 
     /// Inputs of one row, in the order of [`Table::inputs`].
@@ -312,6 +319,13 @@ impl Reading<'_> {
             table.hostile.push(hostile);
             Ok(())
         })?;
+        // Older tables do not have it.
+        if let Ok(place) = place("one_way") {
+            self.integers(place, |_, value| {
+                table.one_way.push(value != 0);
+                Ok(())
+            })?;
+        }
         self.integers(place("dst_port")?, |row, value| {
             let port = u16::try_from(value)
                 .map_err(|_| self.refuse(format!("dst_port of row {row} is {value}, which is no port")))?;
