@@ -1,7 +1,7 @@
 //! The figure by which epochs are compared, over rows that were not trained on.
 //!
 //! In: score and labels of every judged row. Out: [`Validation`]. The criterion is the mean over hostile classes of the
-//! recall at a false positive rate of one in a hundred, plus a quarter of the area under the ROC curve: the first says what the tail
+//! recall at a false positive rate of one in a hundred, plus the area under the ROC curve: the first says what the tail
 //! is worth, the second still moves when the tail does not. A class's recall is the mean over its behaviours, so that the
 //! one with the most flows does not speak for all. Exact and deterministic.
 
@@ -26,7 +26,7 @@ pub struct Judged {
 /// How well scores part hostile from benign.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
-    /// `macro_recall + auc / 4`: the area over all flows goes up and down with single captures that have many.
+    /// `macro_recall + auc`.
     pub criterion: f64,
     /// Mean of `recall`.
     pub macro_recall: f64,
@@ -73,7 +73,7 @@ impl Validation {
         let macro_recall = recall.values().sum::<f64>() / recall.len().max(1) as f64;
         let auc = skills.all.auc.unwrap_or(0.0);
         Self {
-            criterion: macro_recall + auc / 4.0,
+            criterion: macro_recall + auc,
             macro_recall,
             auc,
             recall,
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(validation.macro_recall, 0.375);
         // Of 100 benign rows 99, 11, 100 and 49.5 are below.
         assert!((validation.auc - (99.0 + 11.0 + 100.0 + 49.5) / 400.0).abs() < 1e-12);
-        assert_eq!(validation.criterion, validation.macro_recall + validation.auc / 4.0);
+        assert_eq!(validation.criterion, validation.auc + validation.macro_recall);
         assert_eq!((validation.benign_rows, validation.hostile_rows), (100, 4));
     }
 
