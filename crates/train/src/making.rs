@@ -702,6 +702,7 @@ mod tests {
                     target: host,
                     start_us: at * 200_000,
                     decided_us: at * 200_000 + 50_000,
+                    one_way: false,
                 });
             }
         }
@@ -748,6 +749,32 @@ mod tests {
         fn epoch(&mut self, report: &EpochReport) -> ControlFlow<()> {
             if report.epoch == self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
+    }
+
+    /// The centres of the inputs, from rows of whole conversations around 1 and, twice as many, of the one-way view around 100.
+    fn centres(whole: i64, change: Change) -> Vec<f32> {
+        let row = |at: i64, split, one_way| {
+            let hostile = at % 2 == 1;
+            let x = at as f32 / 100.0 + f32::from(u8::from(hostile)) + if one_way { 99.0 } else { 0.0 };
+            let class = if hostile { "scan" } else { "benign" };
+            TestRow { x: vec![x], class, split, decided_us: at, start_us: at, one_way, ..TestRow::default() }
+        };
+        let mut rows: Vec<TestRow> = (0..whole).map(|at| row(at, "train", false)).collect();
+        rows.extend((0..200).map(|at| row(at, "train", true)));
+        rows.extend((0..100).map(|at| row(at, "validate", false)));
+        let file = write(&["x"], &rows, change);
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(file.path(), dir.path());
+        let table = Table::read(file.path()).unwrap();
+        let prepared = Prepared::new(&config, &table).unwrap();
+        prepared.inputs.columns.iter().map(|column| column.center).collect()
+    }
+
+    #[test]
+    fn what_is_usual_is_what_whole_conversations_are_like() {
+        assert!(centres(100, Change::None)[0] < 3.0);
+        assert!(centres(0, Change::None)[0] > 90.0, "there is nothing else to go by");
+        assert!(centres(100, Change::Without("one_way"))[0] > 90.0, "an older table does not say");
     }
 
     #[test]
