@@ -150,7 +150,7 @@ fn of_model(
     evaluation.incidents = Some(incidents(table, &chosen.judged, &opinions[0], manifest));
 
     let window = &manifest.window;
-    let votes = manifest.detectors.iter().map(|spec| format!("{} {}", spec.kind.name(), spec.vote));
+    let votes = manifest.detectors.iter().map(|spec| format!("{} {}", spec.kind.name(), spec.vote.share));
     let about = &mut evaluation.about;
     about.insert("model".to_owned(), manifest.id.clone());
     about.insert("votes".to_owned(), votes.collect::<Vec<_>>().join(", "));

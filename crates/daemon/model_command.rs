@@ -10,9 +10,9 @@ use std::time::Duration;
 use anyhow::anyhow;
 use serde_json::{Value, json};
 use tapline_features::inputs::INPUTS;
-use tapline_score::LoadedModel;
 use tapline_score::manifest::{BudgetPoint, DetectorKind, DetectorSpec, Manifest, NetworkSpec, TreesSpec};
 use tapline_score::thresholds::within_budget;
+use tapline_score::{LoadedModel, Vote};
 
 use crate::cli::ModelCommand;
 use crate::exit::{Code, Failure};
@@ -182,7 +182,11 @@ fn detector_text(spec: &DetectorSpec, parameters: usize) -> String {
         DetectorKind::Trees(TreesSpec { method, trees }) => format!("; {}, {method}", trees),
         DetectorKind::Logistic | DetectorKind::OneInput => String::new(),
     };
-    let vote = if spec.vote > 0.0 { format!("vote {}", spec.vote) } else { "no vote".to_owned() };
+    let vote = match spec.vote {
+        Vote { share, .. } if share <= 0.0 => "no vote".to_owned(),
+        Vote { share, asked_from: None } => format!("vote {share}"),
+        Vote { share, asked_from: Some(from) } => format!("vote {share}, asked from log-odds of {from:.2}"),
+    };
     format!("{:<11} {vote}, {} numbers{shape}", spec.kind.name(), parameters)
 }
 
@@ -245,7 +249,7 @@ mod tests {
                 computed_at_most: 2,
                 padding: "left".to_owned(),
             },
-            detectors: vec![DetectorSpec { vote: 1.0, kind: DetectorKind::Logistic }],
+            detectors: vec![DetectorSpec { vote: Vote::always(1.0), kind: DetectorKind::Logistic }],
             calibration: Calibration {
                 temperature: 1.5,
                 source: "validation".to_owned(),

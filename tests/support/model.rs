@@ -6,7 +6,7 @@ use tapline_features::inputs;
 use tapline_score::manifest::{
     Calibration, DetectorKind, DetectorSpec, InputColumn, Inputs, Thresholds, Weights, Window,
 };
-use tapline_score::{Logistic, Manifest, ModelDir};
+use tapline_score::{Logistic, Manifest, ModelDir, Vote};
 
 /// Classes, and of each its bias and its weights for the inputs. A host that has talked to 14 others within a
 /// minute scores 2; C2 is never said.
@@ -47,7 +47,7 @@ pub(crate) fn write_as(folder: &Path, id: &str) {
             computed_at_most: 2,
             padding: "left".to_owned(),
         },
-        detectors: vec![DetectorSpec { vote: 1.0, kind: DetectorKind::Logistic }],
+        detectors: vec![DetectorSpec { vote: Vote::always(1.0), kind: DetectorKind::Logistic }],
         calibration: Calibration {
             temperature: 1.0,
             source: "validation".to_owned(),

@@ -96,6 +96,26 @@ impl WindowBatch {
         }
     }
 
+    /// Becomes those windows of another batch in which a step that is asked about is wanted, from the first such step on. The first
+    /// step of each, counted over the other batch, is appended to `first_steps`.
+    pub(crate) fn choose(
+        &mut self,
+        other: &Self,
+        wanted: impl Fn(usize) -> bool,
+        first_steps: &mut Vec<usize>,
+    ) {
+        self.clear();
+        self.width = other.width;
+        for (steps, length) in other.asked().zip(&other.lengths) {
+            let end = steps.end;
+            let Some(first) = steps.clone().find(|step| wanted(*step)) else { continue };
+            first_steps.push(end - length);
+            self.lengths.push(*length);
+            self.fresh.push(end - first);
+            self.inputs.extend_from_slice(&other.inputs[(end - length) * self.width..end * self.width]);
+        }
+    }
+
     /// Empties the batch; memory stays.
     pub fn clear(&mut self) {
         self.lengths.clear();

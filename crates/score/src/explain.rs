@@ -190,7 +190,7 @@ mod tests {
 
     use super::*;
     use crate::example::{manifest, window};
-    use crate::{Ensemble, Logistic};
+    use crate::{Ensemble, Logistic, Vote};
 
     /// One hostile class; its logit is the sum of all inputs of the window.
     #[derive(Default)]
@@ -268,9 +268,9 @@ mod tests {
             let width = parts.len();
             let flow: Vec<f32> = parts.iter().map(|(input, _)| f32::from(*input)).collect();
             let weights: Vec<f32> = parts.iter().map(|(_, weight)| f32::from(*weight) / 8.0).collect();
-            let logistic = || -> (f32, Box<dyn Detector>) {
+            let logistic = || -> (Vote, Box<dyn Detector>) {
                 let weights = [vec![0.0; width], weights.clone()].concat();
-                (1.0, Box::new(Logistic::new(width, &weights, vec![0.0; 2]).unwrap()))
+                (Vote::always(1.0), Box::new(Logistic::new(width, &weights, vec![0.0; 2]).unwrap()))
             };
             let mut detector = Ensemble::new((0..voters).map(|_| logistic()).collect()).unwrap();
             let inputs = [vec![1.0; width], flow.clone()].concat();

@@ -44,7 +44,7 @@ pub use calibration::CalibrationError;
 pub use cpu_network::CpuNetwork;
 pub use detector::Detector;
 pub use drift::{Drift, DriftReport};
-pub use ensemble::Ensemble;
+pub use ensemble::{Ensemble, Vote};
 pub use error::ScoreError;
 pub use explain::{Explainer, Explanation};
 pub use incident::{Event, Evidence, Incident, Incidents};

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ensemble::Vote;
+
 /// The manifest of a model directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -91,8 +93,8 @@ pub struct Window {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "DetectorText", into = "DetectorText")]
 pub struct DetectorSpec {
-    /// Its part of the vote: log-probabilities are averaged with these weights. 0: carried along for comparison.
-    pub vote: f32,
+    /// When it is asked, and what its word weighs.
+    pub vote: Vote,
     /// The kind and its shape. Its tensors have the prefix `<kind>.`.
     pub kind: DetectorKind,
 }
@@ -216,6 +218,8 @@ struct DetectorText {
     kind: String,
     vote: f32,
     #[serde(skip_serializing_if = "Option::is_none")]
+    asked_from: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     hidden: Option<Vec<usize>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     heads: Option<usize>,
@@ -233,7 +237,8 @@ struct DetectorText {
 
 impl From<DetectorSpec> for DetectorText {
     fn from(spec: DetectorSpec) -> Self {
-        let text = Self { kind: spec.kind.name().to_owned(), vote: spec.vote, ..Self::default() };
+        let Vote { share, asked_from } = spec.vote;
+        let text = Self { kind: spec.kind.name().to_owned(), vote: share, asked_from, ..Self::default() };
         match spec.kind {
             DetectorKind::BilstmAttn(NetworkSpec { hidden, heads, attention, norm, dropout }) => Self {
                 hidden: Some(hidden),
@@ -290,7 +295,7 @@ impl TryFrom<DetectorText> for DetectorSpec {
         ];
         match left.into_iter().find(|(_, is_left)| *is_left) {
             Some((key, _)) => Err(format!("a detector {name} has no `{key}`")),
-            None => Ok(Self { vote: text.vote, kind }),
+            None => Ok(Self { vote: Vote { share: text.vote, asked_from: text.asked_from }, kind }),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::ensemble::Vote;
 use crate::manifest::{
     Calibration, DetectorKind, DetectorSpec, InputColumn, Inputs, Manifest, NetworkSpec, Thresholds,
     TreesSpec, Window,
@@ -225,8 +226,12 @@ fn check_detectors(detectors: &[DetectorSpec]) -> Result<(), String> {
         if !known.insert(name) {
             return Err(format!("detectors[{at}]: {name} is there twice, and would share its tensors"));
         }
-        if !vote.is_finite() || *vote < 0.0 {
-            return Err(format!("detectors[{at}].vote is {vote}; it is finite and not negative"));
+        let Vote { share, asked_from } = vote;
+        if !share.is_finite() || *share < 0.0 {
+            return Err(format!("detectors[{at}].vote is {share}; it is finite and not negative"));
+        }
+        if let Some(from) = asked_from.filter(|from| !from.is_finite()) {
+            return Err(format!("detectors[{at}].asked_from is {from}; it is finite"));
         }
         let wrong = match kind {
             DetectorKind::BilstmAttn(spec) => check_network(spec),
@@ -239,8 +244,12 @@ fn check_detectors(detectors: &[DetectorSpec]) -> Result<(), String> {
         };
         wrong.map_err(|what| format!("detectors[{at}], {name}: {what}"))?;
     }
-    if detectors.iter().all(|detector| detector.vote <= 0.0) {
+    let mut voters = detectors.iter().filter(|detector| detector.vote.share > 0.0).peekable();
+    if voters.peek().is_none() {
         return Err("detectors: none has a vote greater than 0, so nothing would be detected".to_owned());
+    }
+    if voters.all(|detector| detector.vote.asked_from.is_some()) {
+        return Err("detectors: all that vote have asked_from, so none would be asked first".to_owned());
     }
     Ok(())
 }

@@ -229,7 +229,7 @@ impl LoadedModel {
     /// A failure of the device.
     pub fn ensemble(&self) -> Result<Ensemble, ScoreError> {
         let file = self.file()?;
-        let voters = self.manifest.detectors.iter().filter(|spec| spec.vote > 0.0);
+        let voters = self.manifest.detectors.iter().filter(|spec| spec.vote.share > 0.0);
         let voters = voters.map(|spec| Ok((spec.vote, self.build(&file, &spec.kind)?)));
         Ensemble::new(voters.collect::<Result<_, ScoreError>>()?).ok_or_else(|| nobody_votes(&self.path))
     }

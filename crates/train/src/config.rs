@@ -257,6 +257,10 @@ pub struct ThresholdsConfig {
     pub alerts_per_day: f64,
     /// The evidence threshold is never below.
     pub least_evidence: f32,
+    /// The network is asked about a flow only if the other voters give it log-odds at most so far below the lowest at which a validation
+    /// flow was put among the suspicious (`investigate`) by all together. It costs no verdict there, and spares the network most of the
+    /// ordinary flows; `inf`: it is always asked.
+    pub asking_margin: f32,
     /// A quiet time that ends an incident.
     pub incident_gap_us: u64,
     /// Flows that an alert needs at least, by class.
@@ -413,6 +417,7 @@ impl Config {
             ("thresholds.detect", self.thresholds.detect, 1e-9, self.thresholds.investigate),
             ("thresholds.block", self.thresholds.block, 1e-9, self.thresholds.detect),
             ("thresholds.alerts_per_day", self.thresholds.alerts_per_day, 0.0, 1e9),
+            ("thresholds.asking_margin", f64::from(self.thresholds.asking_margin), 0.0, f64::INFINITY),
             ("thresholds.least_evidence", f64::from(self.thresholds.least_evidence), 0.0, 1e6),
         ];
         for (key, value, least, most) in shares {
@@ -706,6 +711,7 @@ impl Default for ThresholdsConfig {
             block: 1e-4,
             alerts_per_day: 1.0,
             least_evidence: 3.0,
+            asking_margin: 1.0,
             incident_gap_us: 600_000_000,
             alert_flows: BTreeMap::new(),
         }

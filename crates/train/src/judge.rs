@@ -7,10 +7,10 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tapline_score::calibration::fit_temperature;
+use tapline_score::calibration::{fit_temperature, log_odds};
 use tapline_score::manifest::{DetectorSpec, Manifest};
 use tapline_score::scaler::Scaler;
-use tapline_score::{Detector, LoadedModel, ScoreError, WindowBatch};
+use tapline_score::{Detector, LoadedModel, ScoreError, Vote, WindowBatch, ensemble};
 
 use crate::opinion::{Opinion, Points};
 use crate::{Table, TrainError, Windows};
@@ -20,7 +20,7 @@ pub struct Voter {
     /// Its name in reports.
     pub name: String,
     /// Its part of the vote; 0 if it is carried along for comparison.
-    pub vote: f32,
+    pub vote: Vote,
     /// With its weights.
     pub detector: Box<dyn Detector>,
 }
@@ -58,7 +58,7 @@ pub struct Logits {
     /// Classes.
     pub classes: usize,
     /// By detector: its name, its vote, `[rows, classes]` logits.
-    pub voters: Vec<(String, f32, Vec<f32>)>,
+    pub voters: Vec<(String, Vote, Vec<f32>)>,
 }
 
 /// Runs every detector over `rows`, which ascend. `progress` is told how many steps are done, of how many.
@@ -228,7 +228,8 @@ impl Logits {
         };
         let rates = points.scores().map(|score| manifest.calibration.p_value(score));
         let temperature = manifest.calibration.temperature;
-        let voting: Vec<usize> = (0..self.voters.len()).filter(|voter| self.voters[*voter].1 > 0.0).collect();
+        let voting: Vec<usize> =
+            (0..self.voters.len()).filter(|voter| self.voters[*voter].1.share > 0.0).collect();
         let mut opinions = Vec::with_capacity(self.voters.len() + 1);
         if voting.len() > 1 {
             let mut opinion = Opinion::of_logits("ensemble", &self.vote(), self.classes, temperature);
@@ -263,23 +264,53 @@ impl Logits {
         Ok(opinions)
     }
 
-    /// The mean of the voters' log-probabilities, weighted by their votes: as [`tapline_score::Ensemble`] computes it.
+    /// What the voters say together: as [`tapline_score::Ensemble`] computes it.
     #[must_use]
     pub fn vote(&self) -> Vec<f32> {
-        let votes: f32 = self.voters.iter().map(|(_, vote, _)| vote.max(0.0)).sum();
-        let mut mean = Vec::new();
-        for (_, vote, logits) in self.voters.iter().filter(|(_, vote, _)| *vote > 0.0) {
-            mean.resize(logits.len(), 0.0);
-            let rows = mean.chunks_exact_mut(self.classes).zip(logits.chunks_exact(self.classes));
-            for (mean, row) in rows {
-                let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                let total = greatest + row.iter().map(|logit| (logit - greatest).exp()).sum::<f32>().ln();
-                for (mean, logit) in mean.iter_mut().zip(row) {
-                    *mean += vote / votes * (logit - total);
-                }
-            }
+        let votes: Vec<Vote> = self.voters.iter().map(|(_, vote, _)| *vote).collect();
+        self.poll(&votes)
+    }
+
+    /// What they would say together with other votes.
+    fn poll(&self, votes: &[Vote]) -> Vec<f32> {
+        let flows = self.voters.first().map_or(0, |(_, _, logits)| logits.len() / self.classes);
+        let mut means = vec![0.0; flows * self.classes];
+        let mut said: Vec<&[f32]> = Vec::with_capacity(votes.len());
+        for (flow, mean) in means.chunks_exact_mut(self.classes).enumerate() {
+            let of_flow = flow * self.classes..(flow + 1) * self.classes;
+            said.clear();
+            said.extend(self.voters.iter().map(|(_, _, logits)| &logits[of_flow.clone()]));
+            ensemble::vote(votes, &said, mean);
         }
-        mean
+        means
+    }
+
+    /// From which log-odds on the voter `name` is worth asking, by flows whose classes are known: `margin` below the lowest that the
+    /// others give to a flow which all together put among the `rate` of benign flows that are most suspicious, or above them. `None`
+    /// if there is no such flow, or nobody else votes.
+    #[must_use]
+    pub fn worth_asking(&self, name: &str, classes: &[u8], rate: f64, margin: f32) -> Option<f32> {
+        let everybody: Vec<Vote> = self.voters.iter().map(|(_, vote, _)| Vote::always(vote.share)).collect();
+        let is_asked = |(said, _, _): &(String, Vote, Vec<f32>)| said == name;
+        let silent = |(voter, vote): (&(String, Vote, Vec<f32>), &Vote)| {
+            if is_asked(voter) { Vote::always(0.0) } else { *vote }
+        };
+        let others: Vec<Vote> = self.voters.iter().zip(&everybody).map(silent).collect();
+        if others.iter().all(|vote| vote.share <= 0.0) || others == everybody {
+            return None;
+        }
+        let scores = |votes: &[Vote]| -> Vec<f32> {
+            self.poll(votes).chunks_exact(self.classes).map(|logits| log_odds(logits, 1.0)).collect()
+        };
+        let (all, others) = (scores(&everybody), scores(&others));
+        let benign = all.iter().zip(classes).filter(|(_, class)| **class == 0).map(|(score, _)| *score);
+        let mut benign: Vec<f32> = benign.collect();
+        benign.sort_unstable_by(|a, b| b.total_cmp(a));
+        let suspicious = *benign.get((benign.len() as f64 * rate) as usize)?;
+        let lowest =
+            all.iter().zip(&others).filter(|(all, _)| **all >= suspicious).map(|(_, others)| *others);
+        let from = lowest.min_by(f32::total_cmp)? - margin;
+        from.is_finite().then_some(from)
     }
 }
 
@@ -352,9 +383,9 @@ mod tests {
     }
 
     fn voters() -> Vec<Voter> {
-        let voter = |name: &str, vote, factor| Voter {
+        let voter = |name: &str, share, factor| Voter {
             name: name.to_owned(),
-            vote,
+            vote: Vote::always(share),
             detector: Box::new(Echo(factor)) as Box<dyn Detector>,
         };
         vec![voter("bilstm-attn", 0.6, 1.0), voter("trees", 0.4, 0.1), voter("logistic", 0.0, -1.0)]
@@ -371,7 +402,7 @@ mod tests {
         assert_eq!(logits.classes, 3);
         let (name, vote, of_first) = &logits.voters[0];
         assert_eq!((name.as_str(), of_first.len()), ("bilstm-attn", 35 * 3));
-        assert!((*vote - 0.6).abs() < 1e-6);
+        assert_eq!(*vote, Vote::always(0.6));
         for (place, row) in rows.iter().enumerate() {
             let [benign, scan, dos] = of_first[place * 3..place * 3 + 3] else { panic!("three classes") };
             assert!(benign.abs() < 1e-6 && (dos + 1.0).abs() < 1e-6, "the other input, scaled");
@@ -404,14 +435,47 @@ mod tests {
     fn the_ensemble_is_that_of_live_scoring() {
         let (table, manifest) = small();
         let rows: Vec<u32> = (0..40).collect();
-        let logits = judge(&table, &rows, &manifest, &mut voters(), &mut |_, _| {}).unwrap();
-        let pairs = voters().into_iter().map(|voter| (voter.vote, voter.detector)).collect();
-        let live =
-            Voter { name: "live".to_owned(), vote: 1.0, detector: Box::new(Ensemble::new(pairs).unwrap()) };
-        let live = judge(&table, &rows, &manifest, &mut [live], &mut |_, _| {}).unwrap();
-        for (ours, theirs) in logits.vote().iter().zip(&live.voters[0].2) {
-            assert!((ours - theirs).abs() < 1e-5, "{ours} {theirs}");
+        for asked_from in [None, Some(-100.0), Some(2.0), Some(100.0)] {
+            let voters = || {
+                let mut voters = voters();
+                voters[0].vote.asked_from = asked_from;
+                voters
+            };
+            let logits = judge(&table, &rows, &manifest, &mut voters(), &mut |_, _| {}).unwrap();
+            let pairs = voters().into_iter().map(|voter| (voter.vote, voter.detector)).collect();
+            let live = Voter {
+                name: "live".to_owned(),
+                vote: Vote::always(1.0),
+                detector: Box::new(Ensemble::new(pairs).unwrap()),
+            };
+            let live = judge(&table, &rows, &manifest, &mut [live], &mut |_, _| {}).unwrap();
+            for (ours, theirs) in logits.vote().iter().zip(&live.voters[0].2) {
+                assert!((ours - theirs).abs() < 1e-5, "{asked_from:?}: {ours} {theirs}");
+            }
         }
+    }
+
+    #[test]
+    fn who_can_make_nothing_suspicious_is_not_worth_asking() {
+        // Of ten flows, benign but for the last, the second voter's word is the flow's number; the first lifts flow 2 by 20.
+        let logits =
+            |of: &dyn Fn(usize) -> f32| (0..10).flat_map(|flow| [0.0, of(flow)]).collect::<Vec<f32>>();
+        let lifts = logits(&|flow| flow as f32 + if flow == 2 { 20.0 } else { 0.0 });
+        let voters = vec![
+            ("bilstm-attn".to_owned(), Vote::always(0.5), lifts),
+            ("trees".to_owned(), Vote::always(0.5), logits(&|flow| flow as f32)),
+        ];
+        let logits = Logits { classes: 2, voters };
+        let classes = [0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        // One benign flow in nine may be suspicious: flow 2 it is, and the next is 8.
+        let from = logits.worth_asking("bilstm-attn", &classes, 0.12, 0.5).unwrap();
+        assert!((from - 1.5).abs() < 1e-5, "{from}");
+        // Without anybody else to ask first, and without a margin that ends, all is asked.
+        let mut alone = logits.clone();
+        alone.voters[1].1 = Vote::always(0.0);
+        assert_eq!(alone.worth_asking("bilstm-attn", &classes, 0.12, 0.5), None);
+        assert_eq!(logits.worth_asking("bilstm-attn", &classes, 0.12, f32::INFINITY), None);
+        assert_eq!(logits.worth_asking("logistic", &classes, 0.12, 0.5), None);
     }
 
     #[test]
@@ -435,7 +499,7 @@ mod tests {
 
         // Who votes alone is the model, and comes first.
         let mut alone = logits;
-        alone.voters[0].1 = 0.0;
+        alone.voters[0].1 = Vote::always(0.0);
         let opinions = alone.opinions(&manifest, None).unwrap();
         assert_eq!((opinions[0].name.as_str(), opinions.len()), ("trees", 3));
     }

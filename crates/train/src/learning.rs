@@ -169,7 +169,7 @@ pub fn adapt(order: &Order<'_>) -> Result<(LoadedModel, Vec<StoredTensor>, Learn
 }
 
 fn judged(order: &Order<'_>, model: &LoadedModel, rows: &[u32]) -> Result<Judgement, TrainError> {
-    let team = |_| Voter::of_model(model, |spec| spec.vote > 0.0);
+    let team = |_| Voter::of_model(model, |spec| spec.vote.share > 0.0);
     let mut teams = (0..order.threads.max(1)).map(team).collect::<Result<Vec<_>, _>>()?;
     let logits = judge_in_teams(order.table, rows, &model.manifest, &mut teams, &|_, _| {})?;
     Ok(Judgement { rows: rows.to_vec(), logits: logits.vote() })

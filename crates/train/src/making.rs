@@ -23,13 +23,13 @@ use tapline_score::manifest::{
 use tapline_score::model_dir::ModelDir;
 use tapline_score::tensors::{Numbers, StoredTensor};
 use tapline_score::thresholds::{OperatingPoints, Rates, budget_points, evidence_grid, within_budget};
-use tapline_score::{CalibrationError, Detector};
+use tapline_score::{CalibrationError, Detector, Vote};
 
 use crate::alerts::{BenignEvidence, span_s};
 use crate::boosting::train_boosted;
 use crate::experiment::{Run, RunStatus};
 use crate::forest::train_forest;
-use crate::judge::{Voter, judge};
+use crate::judge::{Logits, Voter, judge};
 use crate::judgement::Judgement;
 use crate::learner::Learner;
 use crate::logistic::train_logistic;
@@ -259,9 +259,10 @@ impl Making<'_> {
         }
         let rows = &self.prepared.validate_rows;
         let mut told = |done, of| progress.round("judging", done, of);
-        let logits = judge(self.table, rows, &manifest, &mut voters, &mut told)?;
+        let mut logits = judge(self.table, rows, &manifest, &mut voters, &mut told)?;
+        self.ask_in_doubt(&mut manifest, &mut logits);
         let votes = Judgement { rows: rows.clone(), logits: logits.vote() };
-        let of_voter = |(name, _, logits): &(String, f32, Vec<f32>)| {
+        let of_voter = |(name, _, logits): &(String, Vote, Vec<f32>)| {
             figures(name, &Judgement { rows: rows.clone(), logits: logits.clone() }, self.table)
         };
         let mut all_figures: Vec<Figures> = logits.voters.iter().map(of_voter).collect();
@@ -338,7 +339,8 @@ impl Making<'_> {
             tensors.push(StoredTensor { name: name.clone(), shape, numbers: Numbers::F32(numbers) });
         }
         let detector = learner.detector_on_cpu()?;
-        let spec = DetectorSpec { vote: self.vote("bilstm-attn"), kind: DetectorKind::BilstmAttn(spec) };
+        let spec =
+            DetectorSpec { vote: Vote::always(self.vote(NETWORK)), kind: DetectorKind::BilstmAttn(spec) };
         Ok((Trained { spec, detector, tensors }, outcome))
     }
 
@@ -364,7 +366,8 @@ impl Making<'_> {
         progress.stage("training logistic regression and one threshold");
         let logistic = train_logistic(&train, &config.logistic(threads)).map_err(failed)?;
         let one_input = train_one_input(&train, threads).map_err(failed)?.detector;
-        let spec = |name: &str, kind: DetectorKind| DetectorSpec { vote: self.vote(name), kind };
+        let spec =
+            |name: &str, kind: DetectorKind| DetectorSpec { vote: Vote::always(self.vote(name)), kind };
         Ok(vec![
             Trained {
                 spec: spec("trees", DetectorKind::Trees(TreesSpec { ..trees.spec() })),
@@ -414,6 +417,20 @@ impl Making<'_> {
             },
             weights: Weights { file: String::new(), sha256: String::new() },
             card: BTreeMap::new(),
+        }
+    }
+
+    /// Has the network asked only where its word can make a flow suspicious.
+    fn ask_in_doubt(&self, manifest: &mut Manifest, logits: &mut Logits) {
+        let thresholds = &self.order.config.thresholds;
+        let rows = &self.prepared.validate_rows;
+        let classes: Vec<u8> = rows.iter().map(|row| self.table.class[*row as usize]).collect();
+        let from = logits.worth_asking(NETWORK, &classes, thresholds.investigate, thresholds.asking_margin);
+        for spec in manifest.detectors.iter_mut().filter(|spec| spec.kind.name() == NETWORK) {
+            spec.vote.asked_from = from;
+        }
+        for (_, vote, _) in logits.voters.iter_mut().filter(|(name, _, _)| name == NETWORK) {
+            vote.asked_from = from;
         }
     }
 
@@ -663,6 +680,9 @@ pub fn training_folder(out: &Path) -> PathBuf {
 }
 
 /// Names in the training's folder.
+/// Who is asked in doubt only.
+const NETWORK: &str = "bilstm-attn";
+
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const RUN_ID: &str = "run_id";
 
@@ -790,7 +810,7 @@ mod tests {
         let names: Vec<&str> = manifest.inputs.columns.iter().map(|column| column.name.as_str()).collect();
         assert_eq!((names.len(), names[2]), (3, "noise"), "the constant input is left out, noise comes last");
         let votes: Vec<(&str, f32)> =
-            manifest.detectors.iter().map(|spec| (spec.kind.name(), spec.vote)).collect();
+            manifest.detectors.iter().map(|spec| (spec.kind.name(), spec.vote.share)).collect();
         assert_eq!(votes, [("bilstm-attn", 0.5), ("trees", 0.5), ("logistic", 0.0), ("one-input", 0.0)]);
         assert_eq!(manifest.calibration.benign_flows, 320);
         assert!((manifest.calibration.benign_span_s - 95.45).abs() < 1.0);

@@ -82,7 +82,7 @@ fn write(
     writeln!(text, "| detector | vote | AUC | recall at 1e-2 | 1e-3 | 1e-4 | mean over classes at 1e-2 |")?;
     writeln!(text, "|---|---:|---:|---:|---:|---:|---:|")?;
     let votes: BTreeMap<&str, f32> =
-        manifest.detectors.iter().map(|spec| (spec.kind.name(), spec.vote)).collect();
+        manifest.detectors.iter().map(|spec| (spec.kind.name(), spec.vote.share)).collect();
     for figures in figures {
         let vote = votes.get(figures.detector.as_str()).map_or_else(String::new, f32::to_string);
         let [hundredth, thousandth, ten_thousandth] = figures.recall;

@@ -8,13 +8,13 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::WindowBatch;
 use crate::manifest::{
     BudgetPoint, Calibration, DetectorSpec, InputColumn, Inputs, NetworkSpec, Thresholds, Weights, Window,
 };
 use crate::network::initialise;
 use crate::tensors::Numbers;
 use crate::trees::{TreeArrays, TreeMethod};
+use crate::{Vote, WindowBatch};
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const HASH: &str = "0123456789abcdef";
@@ -41,7 +41,7 @@ fn trees() -> Trees {
 }
 
 fn manifest() -> Manifest {
-    let detector = |vote, kind| DetectorSpec { vote, kind };
+    let detector = |vote, kind| DetectorSpec { vote: Vote::always(vote), kind };
     let column = |name: &str, scale| InputColumn {
         name: name.to_owned(),
         center: 0.1,
@@ -306,9 +306,14 @@ fn manifests_that_make_no_sense_are_refused() {
         (|m| m.window.deadline_us = 3_600_000_001, "window.deadline_us"),
         (|m| m.window.padding = "right".to_owned(), "window.padding is \"right\""),
         (|m| m.detectors.clear(), "detectors: none has a vote"),
-        (|m| m.detectors.iter_mut().for_each(|d| d.vote = 0.0), "detectors: none has a vote"),
-        (|m| m.detectors[1].vote = -0.5, "detectors[1].vote is -0.5"),
-        (|m| m.detectors[1].vote = f32::NAN, "detectors[1].vote is NaN"),
+        (|m| m.detectors.iter_mut().for_each(|d| d.vote.share = 0.0), "detectors: none has a vote"),
+        (|m| m.detectors[1].vote.share = -0.5, "detectors[1].vote is -0.5"),
+        (|m| m.detectors[1].vote.share = f32::NAN, "detectors[1].vote is NaN"),
+        (|m| m.detectors[0].vote.asked_from = Some(f32::NAN), "detectors[0].asked_from is NaN"),
+        (
+            |m| m.detectors.iter_mut().for_each(|d| d.vote.asked_from = Some(-4.0)),
+            "detectors: all that vote have asked_from",
+        ),
         (|m| m.detectors[3].kind = DetectorKind::Logistic, "detectors[3]: logistic is there twice"),
         (|m| edit_network(m, |spec| spec.heads = 3), "bilstm-attn: attention, 4, is no multiple of heads, 3"),
         (|m| edit_network(m, |spec| spec.heads = 0), "heads, 0"),
