@@ -221,7 +221,7 @@ fn an_alert_says_who_what_and_why() {
     let closed_by = ["by_stride", "by_deadline", "by_end_of_input", "early"];
     let sum: u64 = closed_by.iter().map(|by| windows[by].as_u64().unwrap()).sum();
     assert_eq!(windows["closed"].as_u64(), Some(sum));
-    let steps = scoring["steps_computed"].as_u64().unwrap();
+    let steps = scoring["steps"].as_u64().unwrap();
     assert!((460..=920).contains(&steps), "each flow once or twice: {steps}");
     assert_eq!(scoring["drift"]["flows"], 460);
 }

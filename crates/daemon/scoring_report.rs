@@ -50,8 +50,11 @@ pub(crate) struct ScoringStats {
     /// Targets forgotten before they were incidents, because there were too many.
     targets_forgotten: u64,
     windows: WindowStats,
-    /// How often flows went through the detectors, history included.
-    steps_computed: u64,
+    /// Flows in all windows, history included.
+    steps: u64,
+    /// Flows on which the network voted, where it is asked in doubt only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doubted: Option<u64>,
     batches: u64,
     explained: u64,
     inputs_not_finite: u64,
@@ -110,7 +113,8 @@ impl From<ScoringReport> for ScoringStats {
                 early: windows.by_bound,
                 hosts_forgotten: windows.hosts_forgotten,
             },
-            steps_computed: windows.steps,
+            steps: windows.steps,
+            doubted: scores.doubted,
             batches: scores.batches,
             explained: scores.explained,
             inputs_not_finite: scores.inputs_not_finite,
@@ -132,14 +136,11 @@ impl ScoringStats {
             let _ = write!(out, "{} {class} {flows}", if index == 0 { "" } else { "," });
         }
         let _ = writeln!(out, " by {}", self.model);
-        let _ = writeln!(
-            out,
-            "         {} windows, each flow computed {:.2} times; {} incidents, {} alerts",
-            self.windows.closed,
-            self.steps_computed as f64 / self.verdicts.values().sum::<u64>().max(1) as f64,
-            self.incidents,
-            self.alerts
-        );
+        let _ = write!(out, "         {} windows", self.windows.closed);
+        if let Some(flows) = self.doubted {
+            let _ = write!(out, ", {flows} flows in doubt");
+        }
+        let _ = writeln!(out, "; {} incidents, {} alerts", self.incidents, self.alerts);
         if self.windows.early > 0 {
             let early = self.windows.early;
             let _ = writeln!(out, "         {early} windows closed early, for want of room");

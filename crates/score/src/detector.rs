@@ -21,6 +21,11 @@ pub trait Detector: Send {
         false
     }
 
+    /// Fresh steps so far on which somebody voted who is asked in doubt only; `None` if there is nobody like that.
+    fn doubted(&self) -> Option<u64> {
+        None
+    }
+
     /// Appends the logits of variants of a flow that is alone in its window, by what can be had cheaply: enough to tell which inputs
     /// deserve a closer look. First the flow as it was, then one that is ordinary in everything, all zeros; then for each of `inputs`
     /// two, the flow with this input ordinary, and the ordinary one with this input as the flow had it.

@@ -43,6 +43,7 @@ pub struct Ensemble {
     /// By step, the shares of those who have voted on it, and what they said to begin with.
     voted: Vec<f32>,
     said: Vec<f32>,
+    doubted: u64,
 }
 
 struct Member {
@@ -75,6 +76,7 @@ impl Ensemble {
             first_steps: Vec::new(),
             voted: Vec::new(),
             said: Vec::new(),
+            doubted: 0,
         })
     }
 
@@ -135,6 +137,7 @@ impl Ensemble {
             }
         }
         for (sum, voted) in logits.chunks_exact_mut(classes).zip(&self.voted) {
+            self.doubted += u64::from(*voted > first);
             sum.iter_mut().for_each(|logit| *logit /= voted);
         }
         Ok(())
@@ -183,6 +186,10 @@ impl Detector for Ensemble {
 
     fn memoryless(&self) -> bool {
         self.members.iter().all(|member| member.detector.memoryless())
+    }
+
+    fn doubted(&self) -> Option<u64> {
+        (self.always < self.members.len()).then_some(self.doubted)
     }
 
     /// The voters without memory, if there are any.
@@ -401,6 +408,8 @@ mod tests {
                 }
             }
             prop_assert_eq!(seen.load(Ordering::Relaxed), suspected);
+            let doubted = batch.asked().flatten().filter(|step| batch.step(*step)[0] >= from).count();
+            prop_assert_eq!(ensemble.doubted(), Some(doubted as u64));
         }
     }
 

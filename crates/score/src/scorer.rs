@@ -72,6 +72,8 @@ pub struct ScoreCounters {
     pub scores_not_finite: u64,
     /// Flows explained.
     pub explained: u64,
+    /// Flows on which somebody voted who is asked in doubt only; `None` if there is nobody like that.
+    pub doubted: Option<u64>,
 }
 
 impl Scorer {
@@ -235,7 +237,11 @@ impl Scorer {
         }
         self.counters.batches += 1;
         self.logits.clear();
+        // Explanations ask as well; they are not counted.
+        let before = self.detector.doubted();
         self.detector.logits(&self.closed.batch, &mut self.logits)?;
+        let doubted = self.detector.doubted().zip(before).map(|(after, before)| after - before);
+        self.counters.doubted = doubted.map(|doubted| doubted + self.counters.doubted.unwrap_or(0));
         let classes = self.detector.classes();
         assert_eq!(self.logits.len(), self.closed.tickets.len() * classes, "logits for every step");
 
