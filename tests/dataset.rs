@@ -139,8 +139,9 @@ struct Table {
 }
 
 /// The columns that are read: to read all takes long.
-const READ: [&str; 15] = [
-    "one_way",
+const READ: [&str; 16] = [
+    "x_link_flows_3600s",
+    "view",
     "fwd_pkts",
     "bwd_pkts",
     "dst_port",
@@ -178,6 +179,11 @@ impl Table {
     fn texts(&self, name: &str) -> Vec<&str> {
         let at = self.at(name);
         self.rows.iter().map(|row| row.get_string(at).unwrap().as_str()).collect()
+    }
+
+    fn doubles(&self, name: &str) -> Vec<f64> {
+        let at = self.at(name);
+        self.rows.iter().map(|row| row.get_double(at).unwrap()).collect()
     }
 
     fn longs(&self, name: &str) -> Vec<i64> {
@@ -250,7 +256,7 @@ fn a_run_becomes_a_table_in_the_order_in_which_flows_ended() {
             "source",
             "split",
             "capture",
-            "one_way",
+            "view",
             "decided_us"
         ]
     );
@@ -333,13 +339,89 @@ fn copies_of_flows_are_left_out() {
 }
 
 #[test]
+fn training_runs_are_repeated_as_short_captures_see_them() {
+    let bench = Bench::new();
+    let first = bench.run_dir("r1", "home", "train", Some(truth(0)), &packets());
+    let mut later = packets();
+    later.iter_mut().for_each(|packet| packet.ts_us += 4_000_000_000);
+    let second = bench.run_dir("r2", "office", "test", Some(truth(4_000_000_000)), &later);
+    let table = bench.built(&["--no-checks", "--views", "whole,short"], &[&first, &second]);
+    table.check_account();
+    // Requests come every ten seconds; short captures are of 180, 90, 360, 180, 90 and 360 s.
+    let past = |wanted: &str| {
+        let flows = table.texts("run").into_iter().zip(table.texts("label_behaviour"));
+        let past = table.doubles("x_link_flows_3600s");
+        flows
+            .zip(past)
+            .filter(|((run, behaviour), _)| *run == wanted && *behaviour == "browse")
+            .map(|(_, past)| past)
+            .collect::<Vec<_>>()
+    };
+    let whole = past("r1");
+    assert_eq!(whole.len(), 40);
+    assert!(whole[20] > 2.0 * whole[0], "{whole:?}");
+    let (mut from, mut parts) = (0, 0);
+    for (start, flows) in [(0, 18), (180, 9), (270, 13)] {
+        // Each knows nothing of the one before, so its past is that of the first flows of the run.
+        let part = past(&format!("r1, from {start} s"));
+        assert_eq!(part.len(), flows, "{start}");
+        assert_eq!(part[..5], whole[..5], "{start}");
+        from += flows;
+        parts += 1;
+    }
+    assert_eq!((from, parts), (40, 3));
+    for (run, view) in table.texts("run").into_iter().zip(table.texts("view")) {
+        assert_eq!(view, if run.contains(", from ") { "short" } else { "whole" });
+        assert!(!run.starts_with("r2,"), "a test run is as it is");
+    }
+    assert_eq!(table.ports_of("syn-scan").len(), 900, "of r1 twice, of r2 once");
+
+    let alone = bench.built(&["--no-checks", "--views", "short"], &[&second]);
+    alone.check_account();
+    assert_eq!(alone.rows.len(), 350);
+    assert!(alone.texts("view").iter().all(|view| *view == "short"));
+}
+
+#[test]
+fn training_runs_are_repeated_as_taps_on_segments_see_them() {
+    let bench = Bench::new();
+    // 60 clients ask one server each, twice.
+    let mut packets = Vec::new();
+    for client in 0..60_u8 {
+        for (at_us, port) in [(0, 40_000), (20_000_000, 40_001)] {
+            let at_us = at_us + i64::from(client) * 1_000;
+            let (client, server) = (Ipv4Addr::new(10, 0, 1, client), Ipv4Addr::new(10, 0, 2, client));
+            packets.push(packet(at_us, client, port, server, 80));
+            packets.push(Packet { flags: 0x14, ..packet(at_us + 300, server, 80, client, port) });
+        }
+    }
+    packets.sort_by_key(|packet| packet.ts_us);
+    let end = START_US + 3_000_000_000;
+    let truth =
+        format!("{HEADER}{START_US},{end},10.0.1.0/24,,10.0.2.0/24,80,tcp,benign,0,browse,curl,,r1,home\n");
+    let run = bench.run_dir("r1", "home", "train", Some(truth), &packets);
+    let table = bench.built(&["--no-checks", "--views", "whole,segment"], &[&run]);
+    table.check_account();
+    let flows = |wanted: &str| table.texts("run").iter().filter(|run| **run == wanted).count();
+    assert_eq!(flows("r1"), 120);
+    for segment in ["r1, segment 1", "r1, segment 2"] {
+        // Of a client or its server one in six is on it: 11 in 36 of the pairs, both flows of each.
+        let seen = flows(segment);
+        assert!(seen.is_multiple_of(2) && (16..64).contains(&seen), "{seen}");
+    }
+    for (run, view) in table.texts("run").into_iter().zip(table.texts("view")) {
+        assert_eq!(view, if run.contains(", segment") { "segment" } else { "whole" });
+    }
+}
+
+#[test]
 fn training_runs_are_repeated_as_a_one_way_tap_sees_them() {
     let bench = Bench::new();
     let first = bench.run_dir("r1", "home", "train", Some(truth(0)), &packets());
     let mut later = packets();
     later.iter_mut().for_each(|packet| packet.ts_us += 4_000_000_000);
     let second = bench.run_dir("r2", "office", "test", Some(truth(4_000_000_000)), &later);
-    let table = bench.built(&["--no-checks", "--one-way", "also"], &[&first, &second]);
+    let table = bench.built(&["--no-checks", "--views", "whole,one-way"], &[&first, &second]);
     table.check_account();
     let of_run = |wanted: &str| {
         let flows = table.texts("run").into_iter().zip(table.texts("label_behaviour"));
@@ -350,17 +432,18 @@ fn training_runs_are_repeated_as_a_one_way_tap_sees_them() {
             .map(|(_, packets)| packets)
             .collect::<Vec<_>>()
     };
-    for (run, one_way) in table.texts("run").into_iter().zip(table.longs("one_way")) {
-        assert_eq!(run.ends_with(", one way"), one_way == 1);
+    for (run, view) in table.texts("run").into_iter().zip(table.texts("view")) {
+        assert_eq!(view, if run.ends_with(", one way") { "one-way" } else { "whole" });
     }
     assert_eq!(of_run("r1"), [(2, 2); 40]);
-    assert_eq!(of_run("r1, one way"), [(2, 0); 40]);
+    // This client is heard of by what it is told.
+    assert_eq!(of_run("r1, one way"), [(0, 2); 40]);
     assert_eq!(of_run("r2"), [(2, 2); 40]);
     assert!(table.texts("run").iter().all(|run| *run != "r2, one way"), "a test run is as it is");
     // Probes without an answer are the same flows from one side, or not seen from the other.
     assert_eq!(table.ports_of("syn-scan").len(), 600);
 
-    let alone = bench.built(&["--no-checks", "--one-way", "only"], &[&second]);
+    let alone = bench.built(&["--no-checks", "--views", "one-way"], &[&second]);
     alone.check_account();
     let packets = alone.longs("fwd_pkts").into_iter().zip(alone.longs("bwd_pkts"));
     assert!(packets.into_iter().all(|(forward, backward)| forward == 0 || backward == 0));

@@ -3,9 +3,6 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use tapline_dataset::Split;
-
-use crate::dataset_sources::View;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DatasetCommand {
@@ -55,9 +52,9 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub(crate) benign_share: Option<f64>,
 
-    /// Captures as a tap that gets one direction would see them: not at all, those of the training split besides, or nothing else
-    #[arg(long, value_name = "HOW", value_enum, default_value = "no")]
-    pub(crate) one_way: OneWayViews,
+    /// How captures are read, one or more of these; with `whole`, the others besides, of captures of the training split; without it, of all
+    #[arg(long, value_name = "VIEW,...", value_enum, value_delimiter = ',', default_value = "whole")]
+    pub(crate) views: Vec<Views>,
 
     /// Leave out the honesty checks
     #[arg(long)]
@@ -68,30 +65,17 @@ pub(crate) struct BuildArgs {
     pub(crate) quiet: bool,
 }
 
-/// Which views of captures go into a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OneWayViews {
-    /// Captures as they are
-    No,
-    /// Those of the training split once more, one way
-    Also,
-    /// All of them one way
-    Only,
-}
-
-impl OneWayViews {
-    pub(crate) const fn views(self) -> &'static [View] {
-        match self {
-            Self::No => &[View::Whole],
-            Self::Also => &[View::Whole, View::OneWay],
-            Self::Only => &[View::OneWay],
-        }
-    }
-
-    /// Whether captures of a split go in as this view.
-    pub(crate) fn wants(self, view: View, split: Split) -> bool {
-        view == View::Whole || self == Self::Only || split == Split::Train
-    }
+/// Ways to read a capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Views {
+    /// As it is
+    Whole,
+    /// As a tap that gets one direction of each conversation would see it
+    OneWay,
+    /// As a tap would see it that gets what goes to or comes from one host in six; of runs alone, and for two such taps
+    Segment,
+    /// Cut into short captures of one and a half to six minutes, with nothing known of what was before; of runs alone
+    Short,
 }
 
 /// A share between 0 and 1, neither of them.
@@ -106,7 +90,7 @@ const BUILD_EXAMPLES: &str = "\
 EXAMPLES:
   tapline dataset build --out dataset/ runs/a runs/b
   tapline dataset build --out dataset/ --benign-share 0.97 --cap-per-behaviour 5000 runs/*
-  tapline dataset build --out dataset/ --one-way also runs/a runs/b
+  tapline dataset build --out dataset/ --views whole,one-way,segment,short runs/a runs/b
   tapline dataset build --out dataset/ --corpus corpus/ --labels labels.tsv --modbus modbus_labels/
 
 OUTPUT:

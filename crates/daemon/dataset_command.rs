@@ -4,19 +4,20 @@
 //! sources, captures, and within a capture that in which flows ended, as scoring sees them. Which
 //! flows go in is decided here, capture by capture; the rules stand in `tapline-dataset`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use tapline_dataset::caps::{fair_shares, hostile_at_most, stretches};
-use tapline_dataset::{Card, Dropped, Made, honesty};
+use tapline_dataset::{Card, Dropped, Made, Split, honesty};
 use tapline_features::{SchemaId, inputs};
 use tapline_label::Class;
 
-use crate::dataset_cli::{BuildArgs, DatasetCommand};
-use crate::dataset_sources::{Batch, Corpus, read_run};
+use crate::dataset_cli::{BuildArgs, DatasetCommand, Views};
+use crate::dataset_flows::Stretch;
+use crate::dataset_sources::{Batch, Corpus, View, read_run, split_of_run};
 use crate::dataset_table::{Marks, Names, Table, bytes_of};
 use crate::exit::{Code, Failure};
 use crate::observed_flows::Observed;
@@ -102,17 +103,20 @@ fn fill(table: &mut Table, made: &mut Made, args: &BuildArgs) -> Result<(), Fail
     let mut number = 0;
     let behaviour_caps =
         Caps { per_file: 0, per_behaviour: args.cap_per_behaviour, benign_share: args.benign_share };
-    let views = args.one_way.views();
     for run in &args.runs {
         tell(args, &run.display().to_string());
         made.runs += 1;
-        for &view in views {
-            let batch = read_run(run, number, view, &mut names)?;
-            number += 1;
-            if args.one_way.wants(view, batch.origin.split) {
+        for kind in wanted(args, split_of_run(run)?) {
+            let mut views = views_of_a_run(kind);
+            while let Some(view) = views.next() {
+                let batch = read_run(run, number, view, &mut names)?;
+                if matches!(view, View::Short(_)) && !batch.goes_on {
+                    views = Box::new(std::iter::empty());
+                }
                 add(table, made, batch, behaviour_caps)?;
             }
         }
+        number += 1;
     }
     let (Some(folder), Some(labels)) = (&args.corpus, &args.labels) else { return Ok(()) };
     let corpus = Corpus::open(folder, labels, args.modbus.as_deref())?;
@@ -121,14 +125,53 @@ fn fill(table: &mut Table, made: &mut Made, args: &BuildArgs) -> Result<(), Fail
         if at.is_multiple_of(500) {
             tell(args, &format!("{}: file {at} of {}", folder.display(), corpus.files.len()));
         }
-        for &view in views.iter().filter(|&&view| args.one_way.wants(view, file.split)) {
+        for kind in wanted(args, file.split) {
+            let view = match kind {
+                Views::Whole => View::Whole,
+                Views::OneWay => View::OneWay,
+                // It consists of short captures of few hosts.
+                Views::Segment | Views::Short => continue,
+            };
             let batch = corpus.read(file, number, view, &mut names)?;
-            number += 1;
             add(table, made, batch, file_caps)?;
         }
+        number += 1;
     }
     Ok(())
 }
+
+/// How captures of a split are read, each way once.
+fn wanted(args: &BuildArgs, split: Split) -> BTreeSet<Views> {
+    let kinds: BTreeSet<Views> = args.views.iter().copied().collect();
+    let as_it_is_alone = kinds.contains(&Views::Whole) && split != Split::Train;
+    kinds.into_iter().filter(|kind| *kind == Views::Whole || !as_it_is_alone).collect()
+}
+
+/// Of short captures, more than any run has.
+fn views_of_a_run(kind: Views) -> Box<dyn Iterator<Item = View>> {
+    match kind {
+        Views::Whole => Box::new([View::Whole].into_iter()),
+        Views::OneWay => Box::new([View::OneWay].into_iter()),
+        Views::Segment => Box::new((1..=SEGMENTS).map(View::Segment)),
+        Views::Short => Box::new(stretches_of_a_run().map(View::Short)),
+    }
+}
+
+/// Taps on segments that see a run.
+const SEGMENTS: u32 = 2;
+
+/// One short capture behind the other: how much is known of what was before makes a difference, so they are not equally long.
+fn stretches_of_a_run() -> impl Iterator<Item = Stretch> {
+    let mut from_us = 0;
+    SHORT_US.into_iter().cycle().map(move |length_us| {
+        let stretch = Stretch { from_us, until_us: from_us + length_us };
+        from_us = stretch.until_us;
+        stretch
+    })
+}
+
+/// How long short captures are.
+const SHORT_US: [i64; 3] = [180_000_000, 90_000_000, 360_000_000];
 
 /// What a capture may bring at most; 0 and `None` for anything.
 #[derive(Clone, Copy)]

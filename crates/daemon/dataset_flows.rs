@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use tapline_capture::{CaptureError, CaptureSet, ReadOptions};
 use tapline_packet::{DecodeOptions, Decoder};
-use tapline_record::{FlowHead, FlowKey, Timestamp};
+use tapline_record::{FlowHead, FlowKey, PacketRecord, Timestamp};
 
 use crate::exit::{Code, Failure};
+use crate::narrow_tap::NarrowTap;
 use crate::observed_flows::{Observed, Observer, rules};
-use crate::one_way::OneWay;
 use crate::progress::Progress;
 use crate::reader::{Intake, Reader, Routed, SHARD_SEED};
 use crate::replay;
@@ -20,9 +20,28 @@ use crate::replay;
 /// Flows held at once, as the default of `tapline replay`.
 const LIVE_FLOWS_MAX: usize = 1_000_000;
 
+/// Of captures, what is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Part {
+    /// What such a tap sees.
+    pub(crate) tap: Option<NarrowTap>,
+    /// What comes within a stretch of time.
+    pub(crate) stretch: Option<Stretch>,
+}
+
+/// A stretch of packet time, counted from the first packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    pub(crate) from_us: i64,
+    /// Not in it any more.
+    pub(crate) until_us: i64,
+}
+
 /// What was met beside flows.
 #[derive(Debug)]
 pub(crate) struct Read {
+    /// Whether packets come after the stretch.
+    pub(crate) goes_on: bool,
     /// Damage, file by file.
     pub(crate) errors: Vec<CaptureError>,
     /// Time of the first and of the last packet.
@@ -30,14 +49,14 @@ pub(crate) struct Read {
 }
 
 /// Hands every flow of `captures`, merged in time order, to `each`, in the order of rows and with its context, until it
-/// fails. Of `one_way`, only the packets that it sees.
+/// fails. Of captures, `part` is read.
 ///
 /// # Errors
 ///
 /// Those of `each`, and captures that cannot be opened.
 pub(crate) fn flows_of(
     captures: &[PathBuf],
-    one_way: Option<OneWay>,
+    part: Part,
     mut each: impl FnMut(Observed) -> Result<(), Failure>,
 ) -> Result<Read, Failure> {
     let set = CaptureSet::open(captures, &ReadOptions::default()).map_err(replay::of_capture)?;
@@ -45,8 +64,20 @@ pub(crate) fn flows_of(
     let intake = Intake::new(None, None, decoder, rules().key_rules(), SHARD_SEED);
     let mut reader = Reader::new(set, intake, Progress::new(None, true));
     let mut observer = Observer::new(LIVE_FLOWS_MAX);
+    let (mut began, mut goes_on) = (None, false);
     while let Some(routed) = reader.next().map_err(|error| Failure::new(Code::Software, error))? {
-        if let (Routed::Packet(packet, _), Some(tap)) = (&routed, one_way)
+        if let Some(Stretch { from_us, until_us }) = part.stretch {
+            let (Routed::Packet(PacketRecord { ts, .. }, _) | Routed::Tick(ts)) = &routed;
+            let into_us = ts.micros - *began.get_or_insert(ts.micros);
+            goes_on = into_us >= until_us;
+            if goes_on {
+                break;
+            }
+            if into_us < from_us {
+                continue;
+            }
+        }
+        if let (Routed::Packet(packet, _), Some(tap)) = (&routed, part.tap)
             && !tap.sees(packet)
         {
             continue;
@@ -55,7 +86,7 @@ pub(crate) fn flows_of(
     }
     observer.finish(&mut each)?;
     let (input, _, errors) = reader.close();
-    Ok(Read { errors, span: input.first.zip(input.last) })
+    Ok(Read { goes_on, errors, span: input.first.zip(input.last) })
 }
 
 /// Where the packets of an attack stand: keys and times.

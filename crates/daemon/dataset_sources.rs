@@ -14,11 +14,11 @@ use tapline_dataset::corpus::{self, CorpusFile, Reading};
 use tapline_dataset::{Dropped, Split};
 use tapline_label::{Class, Endpoints, TruthError, TruthTable};
 
-use crate::dataset_flows::{AttackPackets, flows_of};
+use crate::dataset_flows::{AttackPackets, Part, Stretch, flows_of};
 use crate::dataset_table::{Marks, Names, Origin, addresses};
 use crate::exit::{Code, Failure};
+use crate::narrow_tap::NarrowTap;
 use crate::observed_flows::Observed;
-use crate::one_way::OneWay;
 
 /// The flows of one capture, labelled, in no order yet.
 pub(crate) struct Batch {
@@ -27,6 +27,8 @@ pub(crate) struct Batch {
     pub(crate) dropped: Vec<(Dropped, Option<Class>, u64)>,
     pub(crate) warnings: Vec<String>,
     pub(crate) captures: u64,
+    /// Whether packets come after what was read.
+    pub(crate) goes_on: bool,
 }
 
 /// What of a capture is read.
@@ -35,11 +37,42 @@ pub(crate) enum View {
     Whole,
     /// As a tap that gets one direction would see it.
     OneWay,
+    /// As one of several taps on segments would see it.
+    Segment(u32),
+    /// As if capturing had begun and ended then.
+    Short(Stretch),
 }
 
 impl View {
-    fn tap(self, salt: u32) -> Option<OneWay> {
-        (self == Self::OneWay).then_some(OneWay { salt })
+    /// Its name in the table.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::OneWay => "one-way",
+            Self::Segment(_) => "segment",
+            Self::Short(_) => "short",
+        }
+    }
+
+    fn part(self, number: u32) -> Part {
+        match self {
+            Self::Whole => Part::default(),
+            Self::OneWay => Part { tap: Some(NarrowTap::OneWay { salt: number }), ..Part::default() },
+            Self::Segment(which) => {
+                let salt = number << 8 | which;
+                Part { tap: Some(NarrowTap::Segment { salt }), ..Part::default() }
+            }
+            Self::Short(stretch) => Part { stretch: Some(stretch), ..Part::default() },
+        }
+    }
+
+    /// The number by which copies of flows in other captures are known. Where flows are as in the whole, with other flows around
+    /// them, they are no copies.
+    const fn number(self, number: u32) -> u32 {
+        match self {
+            Self::Whole | Self::Segment(_) | Self::Short(_) => 2 * number,
+            Self::OneWay => 2 * number + 1,
+        }
     }
 
     /// The name of a run: hosts of two views of one run are not the same hosts.
@@ -47,6 +80,8 @@ impl View {
         match self {
             Self::Whole => name.to_owned(),
             Self::OneWay => format!("{name}, one way"),
+            Self::Segment(which) => format!("{name}, segment {which}"),
+            Self::Short(Stretch { from_us, .. }) => format!("{name}, from {} s", from_us / 1_000_000),
         }
     }
 }
@@ -62,14 +97,17 @@ struct RunFile {
     split: String,
 }
 
+/// What a run of the testbed is for.
+pub(crate) fn split_of_run(folder: &Path) -> Result<Split, Failure> {
+    let path = folder.join("run.json");
+    let split = read_run_file(&path)?.split.parse();
+    split.with_context(|| path.display().to_string()).map_err(|error| Failure::new(Code::Data, error))
+}
+
 /// Reads one run of the testbed. `number` is that of the capture within the table.
 pub(crate) fn read_run(folder: &Path, number: u32, view: View, names: &mut Names) -> Result<Batch, Failure> {
     let about = read_run_file(&folder.join("run.json"))?;
-    let split: Split = about
-        .split
-        .parse()
-        .with_context(|| folder.join("run.json").display().to_string())
-        .map_err(|error| Failure::new(Code::Data, error))?;
+    let split = split_of_run(folder)?;
     let captures = captures_in(folder)?;
     let truth_path = folder.join("truth.csv");
     let truth = File::open(&truth_path)
@@ -91,12 +129,12 @@ pub(crate) fn read_run(folder: &Path, number: u32, view: View, names: &mut Names
         source: names.get(&format!("testbed/{site}"))?,
         split,
         capture: names.get(&capture)?,
-        number,
-        one_way: view == View::OneWay,
+        number: view.number(number),
+        view: view.name(),
     };
     let mut flows = Vec::new();
     let mut unlabelled = 0;
-    let read = flows_of(&captures, view.tap(number), |observed| {
+    let read = flows_of(&captures, view.part(number), |observed| {
         let Some(label) = truth.label(&Endpoints::from(&observed.flow.head)) else {
             unlabelled += 1;
             return Ok(());
@@ -111,13 +149,14 @@ pub(crate) fn read_run(folder: &Path, number: u32, view: View, names: &mut Names
         push(&mut flows, observed, marks, folder)
     })?;
     let mut warnings: Vec<String> = read.errors.iter().map(|error| described(error, folder)).collect();
-    if flows.is_empty() {
+    // Part of a run may well be without a flow.
+    if flows.is_empty() && matches!(view, View::Whole | View::OneWay) {
         let window = truth_window(&truth_path)?;
         let packets = read.span.map(|(first, last)| (first.micros, last.micros));
         warnings.push(nothing_labelled(folder, unlabelled, packets, window));
     }
     let dropped = vec![(Dropped::Unlabelled, None, unlabelled)];
-    Ok(Batch { origin, flows, dropped, warnings, captures: captures.len() as u64 })
+    Ok(Batch { origin, flows, dropped, warnings, captures: captures.len() as u64, goes_on: read.goes_on })
 }
 
 /// The corpus: where it is, and what is in it.
@@ -162,11 +201,17 @@ impl Corpus {
             source: names.get(&format!("corpus/{site}"))?,
             split: file.split,
             capture,
-            number,
-            one_way: view == View::OneWay,
+            number: view.number(number),
+            view: view.name(),
         };
-        let mut batch =
-            Batch { origin, flows: Vec::new(), dropped: Vec::new(), warnings: Vec::new(), captures: 1 };
+        let mut batch = Batch {
+            origin,
+            flows: Vec::new(),
+            dropped: Vec::new(),
+            warnings: Vec::new(),
+            captures: 1,
+            goes_on: false,
+        };
         let path = self.folder.join(&file.path);
         let Some(reading) = file.reading() else {
             let message = format!(
@@ -183,7 +228,7 @@ impl Corpus {
             _ => None,
         };
         let mut counts = [0u64; 2];
-        let read = flows_of(std::slice::from_ref(&path), view.tap(number), |observed| {
+        let read = flows_of(std::slice::from_ref(&path), view.part(number), |observed| {
             let flow = &observed.flow;
             let [source, destination] = addresses(&flow.head);
             let ends = [(source, flow.head.initiator().port), (destination, flow.head.responder().port)];

@@ -43,8 +43,8 @@ pub(crate) struct Origin {
     pub(crate) capture: &'static str,
     /// Number of the capture within the table.
     pub(crate) number: u32,
-    /// Whether it is as a tap would see it that gets one direction.
-    pub(crate) one_way: bool,
+    /// What of it was read.
+    pub(crate) view: &'static str,
 }
 
 /// The cells behind the features.
@@ -86,10 +86,10 @@ const TAIL: &[Column<Tail>] = &[
     }),
     text("split", "train, validate, test, or none", |tail| Cell::Name(tail.origin.split.name())),
     text("capture", "The capture file", |tail| Cell::Name(tail.origin.capture)),
-    flag(
-        "one_way",
-        "1 if it is as a tap would see it that gets one direction of each conversation",
-        |tail| Cell::Int(i64::from(tail.origin.one_way)),
+    text(
+        "view",
+        "whole; one-way: as a tap would see it that gets one direction; segment: a tap on a segment; short: as if capturing had begun and ended there",
+        |tail| Cell::Name(tail.origin.view),
     ),
     Column {
         name: "decided_us",

@@ -16,7 +16,8 @@ use tapline_train::learning::{self, Learnt, Order, RATES, UNLABELLED};
 use tapline_train::{Table, TrainError};
 
 use crate::cli::TruthArgs;
-use crate::dataset_flows::flows_of;
+use crate::dataset_flows::{Part, flows_of};
+use crate::dataset_sources::View;
 use crate::dataset_table::{Marks, Names, Origin, Table as Rows};
 use crate::exit::{Code, Failure};
 use crate::labels::Labeller;
@@ -81,13 +82,13 @@ fn write_table(args: &LearnArgs, path: &Path) -> Result<(), Failure> {
         split: Split::None,
         capture: names.get(&args.captures[0].display().to_string())?,
         number: 0,
-        one_way: false,
+        view: View::Whole.name(),
     };
     let unlabelled =
         Marks { class: Class::Benign, behaviour: UNLABELLED, tool: "", technique: "", conflict: false };
     let mut table = Rows::create(path, false, 0)?;
     let mut flows = 0_u64;
-    let read = flows_of(&args.captures, None, |observed| {
+    let read = flows_of(&args.captures, Part::default(), |observed| {
         let label = labeller.as_mut().and_then(|labeller| {
             let packets = u64::from(observed.flow.head.packets);
             labeller.label(&Endpoints::from(&observed.flow.head), packets)

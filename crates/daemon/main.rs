@@ -20,6 +20,7 @@ mod eval_retraining;
 mod features_command;
 mod label_command;
 mod model_command;
+mod narrow_tap;
 mod replay;
 #[cfg(all(feature = "libpcap", target_os = "linux"))]
 mod sensor;
@@ -34,7 +35,6 @@ mod dataset_flows;
 mod dataset_sources;
 mod dataset_table;
 
-mod one_way;
 mod pipeline;
 mod place;
 

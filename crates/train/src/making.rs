@@ -126,8 +126,8 @@ impl Prepared {
             return Err(TrainError::Data { reason });
         }
         let (schema, schema_hash) = schema(table);
-        // What is usual, for reasons and for drift, is what whole conversations are like.
-        let whole: Vec<u32> = train_rows.iter().copied().filter(|row| !table.is_one_way(*row)).collect();
+        // What is usual, for reasons and for drift, is what captures are like as they are.
+        let whole: Vec<u32> = train_rows.iter().copied().filter(|row| table.is_whole(*row)).collect();
         let usual = if whole.is_empty() { &train_rows } else { &whole };
         let columns = scaling::fit(table, usual, &places, config.selection.scaling, config.selection.clip);
         let inputs = Inputs { schema, schema_hash, columns };
@@ -722,7 +722,7 @@ mod tests {
                     target: host,
                     start_us: at * 200_000,
                     decided_us: at * 200_000 + 50_000,
-                    one_way: false,
+                    view: "whole",
                 });
             }
         }
@@ -773,15 +773,16 @@ mod tests {
 
     /// The centres of the inputs, from rows of whole conversations around 1 and, twice as many, of the one-way view around 100.
     fn centres(whole: i64, change: Change) -> Vec<f32> {
-        let row = |at: i64, split, one_way| {
+        let row = |at: i64, split, view| {
             let hostile = at % 2 == 1;
-            let x = at as f32 / 100.0 + f32::from(u8::from(hostile)) + if one_way { 99.0 } else { 0.0 };
+            let x =
+                at as f32 / 100.0 + f32::from(u8::from(hostile)) + if view == "one-way" { 99.0 } else { 0.0 };
             let class = if hostile { "scan" } else { "benign" };
-            TestRow { x: vec![x], class, split, decided_us: at, start_us: at, one_way, ..TestRow::default() }
+            TestRow { x: vec![x], class, split, decided_us: at, start_us: at, view, ..TestRow::default() }
         };
-        let mut rows: Vec<TestRow> = (0..whole).map(|at| row(at, "train", false)).collect();
-        rows.extend((0..200).map(|at| row(at, "train", true)));
-        rows.extend((0..100).map(|at| row(at, "validate", false)));
+        let mut rows: Vec<TestRow> = (0..whole).map(|at| row(at, "train", "whole")).collect();
+        rows.extend((0..200).map(|at| row(at, "train", "one-way")));
+        rows.extend((0..100).map(|at| row(at, "validate", "whole")));
         let file = write(&["x"], &rows, change);
         let dir = tempfile::tempdir().unwrap();
         let config = config(file.path(), dir.path());
@@ -794,7 +795,7 @@ mod tests {
     fn what_is_usual_is_what_whole_conversations_are_like() {
         assert!(centres(100, Change::None)[0] < 3.0);
         assert!(centres(0, Change::None)[0] > 90.0, "there is nothing else to go by");
-        assert!(centres(100, Change::Without("one_way"))[0] > 90.0, "an older table does not say");
+        assert!(centres(100, Change::Without("view"))[0] > 90.0, "an older table does not say");
     }
 
     #[test]

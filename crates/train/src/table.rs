@@ -149,7 +149,7 @@ pub struct Table {
     pub run: Names,
     /// What the row is for.
     pub split: Vec<Split>,
-    one_way: Vec<bool>,
+    whole: Vec<bool>,
     /// Address of the initiator: with the run, whose window the flow belongs to.
     pub host: Names,
     /// Address of the responder.
@@ -198,10 +198,10 @@ impl Table {
         self.inputs.len()
     }
 
-    /// Whether a flow is as a tap would see it that gets one direction of each conversation.
+    /// Whether a flow is of a capture as it is: not half a conversation, nor without what was before.
     #[must_use]
-    pub fn is_one_way(&self, row: u32) -> bool {
-        self.one_way.get(row as usize).is_some_and(|one_way| *one_way)
+    pub fn is_whole(&self, row: u32) -> bool {
+        self.whole.get(row as usize).is_none_or(|whole| *whole)
     }
 
     /// Inputs of one row, in the order of [`Table::inputs`].
@@ -320,9 +320,9 @@ impl Reading<'_> {
             Ok(())
         })?;
         // Older tables do not have it.
-        if let Ok(place) = place("one_way") {
-            self.integers(place, |_, value| {
-                table.one_way.push(value != 0);
+        if let Ok(place) = place("view") {
+            self.texts(place, |_, value| {
+                table.whole.push(value == "whole");
                 Ok(())
             })?;
         }

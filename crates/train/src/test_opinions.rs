@@ -57,7 +57,7 @@ pub(crate) fn table(flows: &[Flow]) -> Table {
             split: "test",
             start_us: flow.at * 1_000_000,
             decided_us: (flow.at + 1) * 1_000_000,
-            one_way: false,
+            view: "whole",
         })
         .collect();
     Table::read(write(&["x"], &rows, Change::None).path()).unwrap()

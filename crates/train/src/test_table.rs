@@ -23,7 +23,7 @@ pub(crate) struct TestRow {
     pub(crate) target: &'static str,
     pub(crate) start_us: i64,
     pub(crate) decided_us: i64,
-    pub(crate) one_way: bool,
+    pub(crate) view: &'static str,
 }
 
 impl Default for TestRow {
@@ -39,7 +39,7 @@ impl Default for TestRow {
             target: "10.0.0.2",
             start_us: 0,
             decided_us: 0,
-            one_way: false,
+            view: "whole",
         }
     }
 }
@@ -79,7 +79,7 @@ pub(crate) fn write(inputs: &[&str], rows: &[TestRow], change: Change) -> NamedT
         ("run".to_owned(), text(|row| row.run)),
         ("split".to_owned(), text(|row| row.split)),
         ("decided_us".to_owned(), integers(|row| row.decided_us)),
-        ("one_way".to_owned(), integers(|row| i64::from(row.one_way))),
+        ("view".to_owned(), text(|row| row.view)),
         ("source".to_owned(), Cells::Text(rows.iter().map(|row| format!("testbed/{}", row.site)).collect())),
     ];
     for (at, input) in inputs.iter().enumerate() {
