@@ -259,7 +259,7 @@ pub struct ThresholdsConfig {
     pub least_evidence: f32,
     /// The network is asked about a flow only if the other voters give it log-odds at most so far below the lowest at which a validation
     /// flow was put among the suspicious (`investigate`) by all together. It costs no verdict there, and spares the network most of the
-    /// ordinary flows; less than 3 cost order among the flows that nobody suspects. `inf`: it is always asked.
+    /// ordinary flows. `inf`: it is always asked.
     pub asking_margin: f32,
     /// A quiet time that ends an incident.
     pub incident_gap_us: u64,
@@ -711,7 +711,7 @@ impl Default for ThresholdsConfig {
             block: 1e-4,
             alerts_per_day: 1.0,
             least_evidence: 3.0,
-            asking_margin: 3.0,
+            asking_margin: 1.0,
             incident_gap_us: 600_000_000,
             alert_flows: BTreeMap::new(),
         }
