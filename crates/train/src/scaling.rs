@@ -90,11 +90,23 @@ pub fn shift(inputs: &mut Inputs, table: &Table, rows: &[u32], share: f32) -> Re
         let way = (quantile(&values, 0.5) - column.center).clamp(-column.scale, column.scale);
         let way = share.clamp(0.0, 1.0) * way;
         column.center += way;
-        column.knots.iter_mut().for_each(|knot| *knot += way);
+        move_knots(column, way);
         values.iter_mut().for_each(|value| *value = scaled(column, *value));
         histogram(column, &values);
     }
     Ok(())
+}
+
+/// Moves the knots. Where they were nearer to each other than numbers of their new size can be, the first of them stays.
+fn move_knots(column: &mut InputColumn, way: f32) {
+    let old = std::mem::take(&mut column.knots).into_iter().zip(std::mem::take(&mut column.marks));
+    for (knot, mark) in old.map(|(knot, mark)| (knot + way, mark)) {
+        if column.knots.last().is_none_or(|last| *last < knot) {
+            column.knots.push(knot);
+            column.marks.push(mark);
+        }
+    }
+    forget_a_single_knot(column);
 }
 
 /// Puts quantiles of sorted values into `column`, each marked with the log-odds of its rank, in units in which the middle
@@ -121,6 +133,10 @@ fn set_knots(column: &mut InputColumn, values: &[f32]) {
             last = mark;
         }
     }
+    forget_a_single_knot(column);
+}
+
+fn forget_a_single_knot(column: &mut InputColumn) {
     if column.knots.len() < 2 {
         column.knots.clear();
         column.marks.clear();
@@ -237,6 +253,27 @@ mod tests {
         // An input of one value has no knots, and comes out as 0.
         assert!(columns[1].knots.is_empty());
         assert_eq!(scaled(&columns[1], 0.0), 0.0);
+    }
+
+    #[test]
+    fn knots_that_cannot_be_told_apart_where_they_move_to_are_one() {
+        let mut column = InputColumn {
+            name: "x".to_owned(),
+            center: 0.5,
+            scale: 1.0,
+            clip: 8.0,
+            knots: vec![0.0, 4e-30, 8e-13, 0.5, 2.0],
+            marks: vec![-1.7, -1.2, -1.1, 0.0, 1.0],
+            edges: Vec::new(),
+            shares: vec![1.0],
+        };
+        move_knots(&mut column, 0.25);
+        assert_eq!(column.knots, [0.25, 0.75, 2.25]);
+        assert_eq!(column.marks, [-1.7, 0.0, 1.0]);
+        column.knots = vec![1e-30, 2e-30];
+        column.marks = vec![-1.0, 1.0];
+        move_knots(&mut column, 1.0);
+        assert!(column.knots.is_empty() && column.marks.is_empty());
     }
 
     #[test]
