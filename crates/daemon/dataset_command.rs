@@ -107,13 +107,13 @@ fn fill(table: &mut Table, made: &mut Made, args: &BuildArgs) -> Result<(), Fail
         tell(args, &run.display().to_string());
         made.runs += 1;
         for kind in wanted(args, split_of_run(run)?) {
-            let mut views = views_of_a_run(kind);
-            while let Some(view) = views.next() {
+            for view in views_of_a_run(kind) {
                 let batch = read_run(run, number, view, &mut names)?;
-                if matches!(view, View::Short(_)) && !batch.goes_on {
-                    views = Box::new(std::iter::empty());
-                }
+                let goes_on = batch.goes_on;
                 add(table, made, batch, behaviour_caps)?;
+                if matches!(view, View::Short(_)) && !goes_on {
+                    break;
+                }
             }
         }
         number += 1;
@@ -147,13 +147,13 @@ fn wanted(args: &BuildArgs, split: Split) -> BTreeSet<Views> {
     kinds.into_iter().filter(|kind| *kind == Views::Whole || !as_it_is_alone).collect()
 }
 
-/// Of short captures, more than any run has.
+/// Of short captures, as many as any run may have.
 fn views_of_a_run(kind: Views) -> Box<dyn Iterator<Item = View>> {
     match kind {
         Views::Whole => Box::new([View::Whole].into_iter()),
         Views::OneWay => Box::new([View::OneWay].into_iter()),
         Views::Segment => Box::new((1..=SEGMENTS).map(View::Segment)),
-        Views::Short => Box::new(stretches_of_a_run().map(View::Short)),
+        Views::Short => Box::new(stretches_of_a_run().take(SHORT_MAX).map(View::Short)),
     }
 }
 
@@ -169,6 +169,9 @@ fn stretches_of_a_run() -> impl Iterator<Item = Stretch> {
         stretch
     })
 }
+
+/// Two days of short captures; what comes after them, or after a clock that was years off, has no such view.
+const SHORT_MAX: usize = 1_000;
 
 /// How long short captures are.
 const SHORT_US: [i64; 3] = [180_000_000, 90_000_000, 360_000_000];

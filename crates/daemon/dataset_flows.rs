@@ -68,7 +68,7 @@ pub(crate) fn flows_of(
     while let Some(routed) = reader.next().map_err(|error| Failure::new(Code::Software, error))? {
         if let Some(Stretch { from_us, until_us }) = part.stretch {
             let (Routed::Packet(PacketRecord { ts, .. }, _) | Routed::Tick(ts)) = &routed;
-            let into_us = ts.micros - *began.get_or_insert(ts.micros);
+            let into_us = ts.micros.saturating_sub(*began.get_or_insert(ts.micros));
             goes_on = into_us >= until_us;
             if goes_on {
                 break;

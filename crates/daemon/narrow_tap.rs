@@ -48,7 +48,7 @@ fn hears(salt: u32, from: (u16, [u8; 16]), to: (u16, [u8; 16])) -> bool {
 }
 
 fn is_on_segment(salt: u32, address: [u8; 16]) -> bool {
-    (hash(salt, address) >> 32) * HOSTS >> 32 == 0
+    ((hash(salt, address) >> 32) * HOSTS) >> 32 == 0
 }
 
 /// Two rounds of a multiplicative hash: its highest bits depend on all bits.
