@@ -347,11 +347,15 @@ impl<F: Clone, E> Incidents<F, E> {
     }
 }
 
+/// Incidents that have room from the beginning; with more, their table may grow once more after it was full.
+const RESERVED_MAX: usize = 65_536;
+
 impl<F: Clone, E> Table<F, E> {
     fn new(incidents_max: usize) -> Self {
         Self {
             incidents_max: incidents_max.clamp(1, NONE as usize - 1),
-            index: HashMap::new(),
+            // Twice as many: a table that is half full at most clears away what was removed without growing.
+            index: HashMap::with_capacity(2 * incidents_max.min(RESERVED_MAX)),
             slots: Vec::new(),
             vacant: Vec::new(),
             lists: [List { first: NONE, last: NONE }; 2],

@@ -119,6 +119,9 @@ enum Why {
     Finish,
 }
 
+/// Hosts that have room from the beginning; with more, their table may grow once more after it was full.
+const RESERVED_MAX: usize = 65_536;
+
 impl Windower {
     /// An empty one, for rows of `width` inputs.
     ///
@@ -141,7 +144,8 @@ impl Windower {
         Self {
             rules,
             limits,
-            index: HashMap::new(),
+            // Twice as many: a table that is half full at most clears away what was removed without growing.
+            index: HashMap::with_capacity(2 * limits.hosts.min(RESERVED_MAX)),
             hosts: Vec::new(),
             seen: List::EMPTY,
             waiting: List::EMPTY,
