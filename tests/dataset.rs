@@ -116,6 +116,17 @@ impl Bench {
         dir
     }
 
+    /// The same packets as a run to learn from and, later, as one to test by.
+    fn home_and_office(&self) -> [PathBuf; 2] {
+        let shift_us = 4_000_000_000;
+        let mut later = packets();
+        later.iter_mut().for_each(|packet| packet.ts_us += shift_us);
+        [
+            self.run_dir("r1", "home", "train", Some(truth(0)), &packets()),
+            self.run_dir("r2", "office", "test", Some(truth(shift_us)), &later),
+        ]
+    }
+
     fn build(&self, options: &[&str], runs: &[&Path]) -> Output {
         let out = self.path("out");
         let mut args = vec!["dataset", "build", "--out", out.to_str().unwrap()];
@@ -341,10 +352,7 @@ fn copies_of_flows_are_left_out() {
 #[test]
 fn training_runs_are_repeated_as_short_captures_see_them() {
     let bench = Bench::new();
-    let first = bench.run_dir("r1", "home", "train", Some(truth(0)), &packets());
-    let mut later = packets();
-    later.iter_mut().for_each(|packet| packet.ts_us += 4_000_000_000);
-    let second = bench.run_dir("r2", "office", "test", Some(truth(4_000_000_000)), &later);
+    let [first, second] = bench.home_and_office();
     let table = bench.built(&["--no-checks", "--views", "whole,short"], &[&first, &second]);
     table.check_account();
     // Requests come every ten seconds; short captures are of 180, 90, 360, 180, 90 and 360 s.
@@ -417,10 +425,7 @@ fn training_runs_are_repeated_as_taps_on_segments_see_them() {
 #[test]
 fn training_runs_are_repeated_as_a_one_way_tap_sees_them() {
     let bench = Bench::new();
-    let first = bench.run_dir("r1", "home", "train", Some(truth(0)), &packets());
-    let mut later = packets();
-    later.iter_mut().for_each(|packet| packet.ts_us += 4_000_000_000);
-    let second = bench.run_dir("r2", "office", "test", Some(truth(4_000_000_000)), &later);
+    let [first, second] = bench.home_and_office();
     let table = bench.built(&["--no-checks", "--views", "whole,one-way"], &[&first, &second]);
     table.check_account();
     let of_run = |wanted: &str| {
